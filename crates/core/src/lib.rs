@@ -1,0 +1,10 @@
+//! The decisions of Longshore, and nothing else.
+//!
+//! Everything here is a function of its arguments: no file, no socket, no clock, no thread, no randomness.
+//! The stages (crate `longshore-stages`) receive something from the outside world, ask this crate what to do,
+//! do it, and tell this crate what came of it. A decision that needs a mock to be tested is in the wrong room.
+
+pub mod outcome;
+pub mod policy;
+pub mod row;
+pub mod time;

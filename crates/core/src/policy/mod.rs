@@ -1,0 +1,1 @@
+//! What may be fetched: the verdict on a URL and on an address.
