@@ -4,7 +4,16 @@
 //! The stages (crate `longshore-stages`) receive something from the outside world, ask this crate what to do,
 //! do it, and tell this crate what came of it. A decision that needs a mock to be tested is in the wrong room.
 
+pub mod file_type;
+pub mod format;
+pub mod hosts;
+pub mod ids;
+pub mod inventory;
 pub mod outcome;
+pub mod path;
 pub mod policy;
+pub mod retry;
 pub mod row;
+pub mod source;
 pub mod time;
+pub mod tracker;

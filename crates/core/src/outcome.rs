@@ -93,8 +93,10 @@ pub enum Reason {
     Expired,
     /// The event cannot be decoded.
     Undecodable,
-    /// The task stood at the head of its partition for too long and was moved behind the others.
+    /// The task held up others for too long and was moved behind them.
     HeadOfLine,
+    /// A fault of our own, worth a report.
+    Internal,
 }
 
 impl Reason {
@@ -125,6 +127,7 @@ impl Reason {
             Reason::Expired => "expired",
             Reason::Undecodable => "undecodable",
             Reason::HeadOfLine => "head_of_line",
+            Reason::Internal => "internal",
         }
     }
 }

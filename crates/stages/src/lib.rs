@@ -2,5 +2,23 @@
 //!
 //! A stage is a loop: receive → ask `longshore-core` → act through a port → tell `longshore-core`.
 //! The ports are traits; their adapters live in `longshore-log`, `longshore-origin` and `longshore-lake`.
+//!
+//! ```text
+//! events ──▶ ingest ──▶ pending ──▶ download ──▶ results ──▶ record ──▶ tables
+//!               │        ▲   ▲         │ │                    ▲
+//!               │        │   └─ retry ◀┘ └───▶ dlq ───────────┤
+//!               └────────│──────────────────▶  ▲              │
+//!                        └── replay ───────────┘    events ───┘
+//! ```
 
+pub mod download;
+pub mod ingest;
 pub mod ports;
+pub mod progress;
+pub mod record;
+pub mod retry;
+pub mod topics;
+
+mod patience;
+
+pub use patience::StageError;

@@ -8,7 +8,8 @@ mod table;
 
 pub use clock::{Clock, SystemClock};
 pub use log::{
-    Consumer, Delivery, Epoch, Group, Log, LogError, LogView, Message, Partition, PartitionState, Position, Received, Retention, TopicSpec,
+    Consumer, Delivery, Epoch, Group, Log, LogError, LogView, Message, Partition, PartitionState, Position, Received, Retention,
+    TopicSpec,
 };
 pub use origin::{Body, Opened, Origin, Request};
 pub use store::{ObjectMeta, Published, Store, StoreError, Upload};

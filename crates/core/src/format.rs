@@ -1,0 +1,226 @@
+//! What travels between the stages: tasks, results and dead letters, as JSON with a version `v`.
+//! Unknown fields are ignored, so that a newer writer and an older reader get along.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use uuid::Uuid;
+
+use crate::outcome::{Class, Reason};
+use crate::time::Micros;
+
+/// The version that this build writes.
+pub const VERSION: u8 = 1;
+/// Header: the task's life (0 at first, one more at each replay), decimal. Absent means 0.
+pub const HEADER_LIFE: &str = "longshore-life";
+/// Header: where an event was read, `file:line`.
+pub const HEADER_INPUT: &str = "longshore-input";
+/// Header: the field of the event that holds the URL, where it is not the preset's.
+pub const HEADER_URL_FIELD: &str = "longshore-url-field";
+/// Header: the whole length in bytes of an event of which only the beginning was kept.
+pub const HEADER_TRUNCATED: &str = "longshore-truncated";
+
+/// A failure as it is carried along.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorNote {
+    /// The outcome class.
+    pub class: Class,
+    /// The cause.
+    pub reason: Reason,
+    /// One sentence for people, without secrets.
+    pub message: String,
+    /// The HTTP status, if there was an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<u16>,
+    /// When it happened.
+    pub at: Micros,
+}
+
+/// One attachment to download.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Task {
+    /// The format's version.
+    pub v: u8,
+    /// The source's name.
+    pub source: String,
+    /// The event's id.
+    pub trace_id: String,
+    /// The attachment's id.
+    pub media_id: Uuid,
+    /// The URL as the event gave it, signature and all.
+    pub url: String,
+    /// The object path that it shall have.
+    pub path: String,
+    /// The event's time, verbatim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_time: Option<String>,
+    /// When the log took the event.
+    pub ingested_at: Micros,
+    /// Attempts spent so far.
+    #[serde(default)]
+    pub attempts: u32,
+    /// Waits so far that spent no attempt.
+    #[serde(default)]
+    pub waits: u32,
+    /// How often it was moved behind other tasks.
+    #[serde(default)]
+    pub moves: u32,
+    /// When it first waited or was moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_since: Option<Micros>,
+    /// The first failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_error: Option<ErrorNote>,
+    /// The latest failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<ErrorNote>,
+    /// How often it was replayed; travels in [`HEADER_LIFE`].
+    #[serde(skip)]
+    pub life: u32,
+}
+
+/// A stored attachment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// The format's version.
+    pub v: u8,
+    /// The source's name.
+    pub source: String,
+    /// The event's id.
+    pub trace_id: String,
+    /// The attachment's id.
+    pub media_id: Uuid,
+    /// The URL as the event gave it.
+    pub url: String,
+    /// The object's path in the store, really used.
+    pub blob_path: String,
+    /// The file type in upper case, or `UNKNOWN`.
+    pub file_type: String,
+    /// `Content-Type` as the origin declared it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// The object's size.
+    pub bytes_downloaded: u64,
+    /// The SHA-256 of the object's bytes, lower-case hex.
+    pub sha256: String,
+    /// `ETag` as the origin sent it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+    /// Attempts spent, this one included.
+    pub attempts: u32,
+    /// The event's time, verbatim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_time: Option<String>,
+    /// When the log took the event.
+    pub ingested_at: Micros,
+    /// When the download ended.
+    pub downloaded_at: Micros,
+}
+
+/// A task or an event that ended without an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// The format's version.
+    pub v: u8,
+    /// The source's name.
+    pub source: String,
+    /// The outcome class.
+    pub status: Class,
+    /// The error that ended it.
+    pub error: ErrorNote,
+    /// The first error, if there were several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_error: Option<ErrorNote>,
+    /// How often it was replayed before this end.
+    #[serde(default)]
+    pub life: u32,
+    /// The task; nothing for a poison event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<Task>,
+    /// The event's bytes in Base64 (RFC 4648 §4); for a poison event only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original: Option<String>,
+    /// Where the event was read: `file:line`, or topic, partition and offset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<String>,
+    /// When it ended.
+    pub failed_at: Micros,
+}
+
+impl DeadLetter {
+    /// The dead letter of a task that has just failed, from the errors noted in it.
+    pub fn of_task(task: Task, error: ErrorNote) -> Self {
+        // A task that has waited as long as it may is one whose attempts failed.
+        let status = if error.class == Class::Throttled { Class::Transient } else { error.class };
+        DeadLetter {
+            v: VERSION,
+            source: task.source.clone(),
+            status,
+            first_error: task.first_error.clone(),
+            life: task.life,
+            failed_at: error.at,
+            error,
+            task: Some(task),
+            original: None,
+            input: None,
+        }
+    }
+}
+
+/// Why a value of one of our own topics cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FormatError {
+    /// Not JSON of the expected shape.
+    #[error("not a record of Longshore: {0}")]
+    Undecodable(String),
+    /// Written by a newer Longshore.
+    #[error("written in format version {0}; this Longshore reads up to {VERSION}: update it")]
+    Newer(u64),
+}
+
+/// The bytes that are appended to a topic.
+pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("plain data with text keys always serialises")
+}
+
+/// Reads what [`encode`] wrote.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FormatError> {
+    #[derive(Deserialize)]
+    struct Envelope {
+        v: u64,
+    }
+    serde_json::from_slice(bytes).map_err(|error| match serde_json::from_slice::<Envelope>(bytes) {
+        Ok(Envelope { v }) if v > u64::from(VERSION) => FormatError::Newer(v),
+        _ => FormatError::Undecodable(error.to_string()),
+    })
+}
+
+/// The life carried in a header's value; 0 where there is none.
+pub fn life_of(header: Option<&[u8]>) -> u32 {
+    header.and_then(|v| std::str::from_utf8(v).ok()).and_then(|v| v.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_survives_the_wire_and_unknown_fields_are_ignored() {
+        let task = Task { v: VERSION, url: "https://h/a?b".into(), attempts: 2, event_time: Some("x".into()), ..Task::default() };
+        assert_eq!(decode::<Task>(&encode(&task)), Ok(task.clone()));
+        let mut json: serde_json::Value = serde_json::from_slice(&encode(&task)).expect("json");
+        json["later"] = serde_json::json!({"a": 1});
+        assert_eq!(decode::<Task>(json.to_string().as_bytes()), Ok(task));
+    }
+
+    #[test]
+    fn the_life_travels_in_the_header_only() {
+        let task = Task { life: 3, ..Task::default() };
+        assert_eq!(decode::<Task>(&encode(&task)).map(|t| t.life), Ok(0));
+        assert_eq!((life_of(Some(b"3")), life_of(Some(b"x")), life_of(None)), (3, 0, 0));
+    }
+
+    #[test]
+    fn a_newer_version_is_told_apart_from_rubbish() {
+        assert_eq!(decode::<Task>(br#"{"v":2,"other":"shape"}"#), Err(FormatError::Newer(2)));
+        assert!(matches!(decode::<Task>(b"{\"v\":1"), Err(FormatError::Undecodable(_))));
+    }
+}

@@ -1,0 +1,40 @@
+//! Ids: the same attachment gets the same id wherever and whenever it is computed (RFC 9562 §5.5, UUIDv5).
+
+use uuid::Uuid;
+
+use crate::policy::redact::identity;
+
+/// UUIDv5(URL namespace, `longshore:event_key`): the namespace of [`event_key`].
+const EVENT_KEY_NAMESPACE: Uuid = Uuid::from_u128(0x0d5a_b8c1_8f0a_59e3_9890_d3e6_e272_094c);
+
+/// The id of an attachment of the preset `urls`, which is also the `trace_id` of its event:
+/// UUIDv5(URL namespace, identity of the URL).
+pub fn url_media_id(url: &str) -> Uuid {
+    Uuid::new_v5(&Uuid::NAMESPACE_URL, identity(url).as_bytes())
+}
+
+/// The key of an event in the events table: the same bytes are the same event.
+pub fn event_key(raw: &[u8]) -> Uuid {
+    Uuid::new_v5(&EVENT_KEY_NAMESPACE, raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_namespace_is_derived_as_said() {
+        assert_eq!(EVENT_KEY_NAMESPACE, Uuid::new_v5(&Uuid::NAMESPACE_URL, b"longshore:event_key"));
+    }
+
+    #[test]
+    fn a_url_has_one_id_however_it_is_signed() {
+        let plain = url_media_id("https://example.com/a.pdf");
+        assert_eq!(plain.to_string(), "d6d9f86f-ce1c-5f56-8dea-beeded6e3ea7");
+        let signed = "https://example.com/a.pdf?AWSAccessKeyId=K&Expires=1&Signature=abc";
+        let again = "https://example.com/a.pdf?Expires=2&Signature=def&AWSAccessKeyId=K";
+        assert_eq!(url_media_id(signed), plain);
+        assert_eq!(url_media_id(again), plain);
+        assert_ne!(url_media_id("https://example.com/a.pdf?Signature=abc"), plain);
+    }
+}

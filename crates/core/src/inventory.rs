@@ -1,0 +1,251 @@
+//! Row planning: the three tables of a source, and what becomes a row in each.
+
+use uuid::Uuid;
+
+use crate::format::{DeadLetter, Stored};
+use crate::ids;
+use crate::policy::redact::redact_url;
+use crate::row::{Cell, Column, Key, Kind, Row, TableSpec};
+use crate::source::{Event, MAPPING_VERSION};
+use crate::time::{self, Micros};
+
+/// The longest `error_message` in a row, in bytes.
+const MAX_MESSAGE: usize = 1_000;
+
+fn column(name: &str, kind: Kind, nullable: bool) -> Column {
+    Column { name: name.into(), kind, nullable }
+}
+
+fn spec(name: String, columns: Vec<Column>, key_id: &str, key_sequence: Option<&str>) -> TableSpec {
+    let at = |name: &str| columns.iter().position(|c| c.name == name);
+    let index = |name: &str| at(name).expect("the column is in the list above");
+    let mut filtered = vec![index(key_id)];
+    filtered.extend(at("trace_id").filter(|i| *i != filtered[0]));
+    let (key_id, key_sequence, partition) = (filtered[0], key_sequence.map(index), index("event_date"));
+    TableSpec { name, key_id, key_sequence, filtered, partition, columns }
+}
+
+/// `{source}_attachments`: one row for each stored attachment, keyed by `media_id`.
+pub fn attachments_table(source: &str) -> TableSpec {
+    let columns = vec![
+        column("media_id", Kind::Text, false),
+        column("trace_id", Kind::Text, true),
+        column("source", Kind::Text, true),
+        column("attachment_url", Kind::Text, true),
+        column("blob_path", Kind::Text, true),
+        column("file_type", Kind::Text, true),
+        column("content_type", Kind::Text, true),
+        column("bytes_downloaded", Kind::Int64, true),
+        column("sha256", Kind::Text, true),
+        column("etag", Kind::Text, true),
+        column("attempts", Kind::Int64, true),
+        column("event_time", Kind::Timestamp, true),
+        column("downloaded_at", Kind::Timestamp, true),
+        column("created_at", Kind::Timestamp, true),
+        column("event_date", Kind::Date, true),
+    ];
+    spec(format!("{source}_attachments"), columns, "media_id", None)
+}
+
+/// `{source}_attachments_failed`: a history, one row for each failed life of an attachment.
+pub fn failed_table(source: &str) -> TableSpec {
+    let columns = vec![
+        column("media_id", Kind::Text, false),
+        column("trace_id", Kind::Text, true),
+        column("source", Kind::Text, true),
+        column("attachment_url", Kind::Text, true),
+        column("status", Kind::Text, true),
+        column("error_message", Kind::Text, true),
+        column("http_status", Kind::Int64, true),
+        column("retry_count", Kind::Int64, true),
+        column("life", Kind::Int64, false),
+        column("event_time", Kind::Timestamp, true),
+        column("first_failed_at", Kind::Timestamp, true),
+        column("failed_at", Kind::Timestamp, true),
+        column("created_at", Kind::Timestamp, true),
+        column("event_date", Kind::Date, true),
+    ];
+    spec(format!("{source}_attachments_failed"), columns, "media_id", Some("life"))
+}
+
+/// `{source}_events`: one row for each event, keyed by its bytes.
+pub fn events_table(source: &str) -> TableSpec {
+    let columns = vec![
+        column("event_key", Kind::Text, false),
+        column("trace_id", Kind::Text, true),
+        column("event_id", Kind::Text, true),
+        column("source", Kind::Text, true),
+        column("type", Kind::Text, true),
+        column("event_time", Kind::Timestamp, true),
+        column("media_ids", Kind::TextList, true),
+        column("raw_json", Kind::Text, true),
+        column("mapping_version", Kind::Text, true),
+        column("ingested_at", Kind::Timestamp, true),
+        column("created_at", Kind::Timestamp, true),
+        column("event_date", Kind::Date, true),
+    ];
+    spec(format!("{source}_events"), columns, "event_key", None)
+}
+
+/// The row of a stored attachment.
+pub fn attachment_row(stored: &Stored, now: Micros) -> Row {
+    let event_time = stored.event_time.as_deref().and_then(time::parse_event_time);
+    let cells = vec![
+        Cell::Text(stored.media_id.to_string()),
+        Cell::Text(stored.trace_id.clone()),
+        Cell::Text(stored.source.clone()),
+        Cell::Text(redact_url(&stored.url)),
+        Cell::Text(stored.blob_path.clone()),
+        Cell::Text(stored.file_type.clone()),
+        text(stored.content_type.as_deref()),
+        Cell::Int64(i64::try_from(stored.bytes_downloaded).unwrap_or(i64::MAX)),
+        Cell::Text(stored.sha256.clone()),
+        text(stored.etag.as_deref()),
+        Cell::Int64(i64::from(stored.attempts)),
+        timestamp(event_time),
+        Cell::Timestamp(stored.downloaded_at),
+        Cell::Timestamp(now),
+        Cell::Date(time::partition_day(event_time, stored.ingested_at)),
+    ];
+    Row { key: key(stored.media_id), cells }
+}
+
+/// The row of a failed life; nothing for a poison event, which has no attachment.
+pub fn failed_row(letter: &DeadLetter, now: Micros) -> Option<Row> {
+    let task = letter.task.as_ref()?;
+    let event_time = task.event_time.as_deref().and_then(time::parse_event_time);
+    let first_failed_at = letter.first_error.as_ref().map_or(letter.failed_at, |error| error.at);
+    let cells = vec![
+        Cell::Text(task.media_id.to_string()),
+        Cell::Text(task.trace_id.clone()),
+        Cell::Text(letter.source.clone()),
+        Cell::Text(redact_url(&task.url)),
+        Cell::Text(letter.status.as_str().to_owned()),
+        Cell::Text(cut(&format!("{}: {}", letter.error.reason, letter.error.message), MAX_MESSAGE)),
+        letter.error.http_status.map_or(Cell::Null, |status| Cell::Int64(i64::from(status))),
+        Cell::Int64(i64::from(task.attempts.saturating_sub(1))),
+        Cell::Int64(i64::from(letter.life)),
+        timestamp(event_time),
+        Cell::Timestamp(first_failed_at),
+        Cell::Timestamp(letter.failed_at),
+        Cell::Timestamp(now),
+        Cell::Date(time::partition_day(event_time, task.ingested_at)),
+    ];
+    Some(Row { key: Key { id: task.media_id, sequence: i64::from(letter.life) }, cells })
+}
+
+/// The row of an accepted event.
+pub fn event_row(source: &str, event: &Event, raw: &[u8], ingested_at: Micros, now: Micros) -> Row {
+    let event_time = event.event_time.as_deref().and_then(time::parse_event_time);
+    let id = ids::event_key(raw);
+    let media_ids = event.attachments.iter().map(|a| a.task.media_id.to_string()).collect();
+    let cells = vec![
+        Cell::Text(id.to_string()),
+        Cell::Text(event.trace_id.clone()),
+        text(event.event_id.as_deref()),
+        Cell::Text(source.to_owned()),
+        Cell::Null,
+        timestamp(event_time),
+        Cell::TextList(media_ids),
+        Cell::Text(String::from_utf8_lossy(raw).into_owned()),
+        Cell::Text(MAPPING_VERSION.to_owned()),
+        Cell::Timestamp(ingested_at),
+        Cell::Timestamp(now),
+        Cell::Date(time::partition_day(event_time, ingested_at)),
+    ];
+    Row { key: key(id), cells }
+}
+
+/// The key of an attachment in `attachments`.
+pub fn key(id: Uuid) -> Key {
+    Key { id, sequence: 0 }
+}
+
+fn text(value: Option<&str>) -> Cell {
+    value.map_or(Cell::Null, |v| Cell::Text(v.to_owned()))
+}
+
+fn timestamp(value: Option<Micros>) -> Cell {
+    value.map_or(Cell::Null, Cell::Timestamp)
+}
+
+fn cut(text: &str, bytes: usize) -> String {
+    let end = (0..=bytes.min(text.len())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+    text[..end].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{ErrorNote, Task};
+    use crate::outcome::{Class, Reason};
+
+    fn letter(message: &str) -> DeadLetter {
+        let task =
+            Task { media_id: Uuid::from_u128(5), url: "https://u:p@h/a?sig=s".into(), attempts: 4, life: 2, ..Task::default() };
+        let error = ErrorNote {
+            class: Class::Transient,
+            reason: Reason::HttpStatus,
+            message: message.into(),
+            http_status: Some(500),
+            at: 9,
+        };
+        DeadLetter::of_task(task, error)
+    }
+
+    #[test]
+    fn each_row_fits_its_table() {
+        let stored = Stored {
+            v: 1,
+            source: "urls".into(),
+            trace_id: "t".into(),
+            media_id: Uuid::from_u128(5),
+            url: "https://h/a?sig=secret".into(),
+            blob_path: "h/a".into(),
+            file_type: "PDF".into(),
+            content_type: None,
+            bytes_downloaded: 3,
+            sha256: "00".into(),
+            etag: None,
+            attempts: 1,
+            event_time: None,
+            ingested_at: 0,
+            downloaded_at: 1,
+        };
+        let event = Event { trace_id: "t".into(), event_id: None, event_time: None, attachments: Vec::new() };
+        for (spec, row) in [
+            (attachments_table("urls"), attachment_row(&stored, 2)),
+            (failed_table("urls"), failed_row(&letter("x"), 2).expect("a task")),
+            (events_table("urls"), event_row("urls", &event, b"{}", 0, 2)),
+        ] {
+            assert_eq!(spec.columns.len(), row.cells.len(), "{}", spec.name);
+            for (column, cell) in spec.columns.iter().zip(&row.cells) {
+                let fits = match (column.kind, cell) {
+                    (_, Cell::Null) => column.nullable,
+                    (Kind::Text, Cell::Text(_)) | (Kind::Int64, Cell::Int64(_)) | (Kind::Timestamp, Cell::Timestamp(_)) => true,
+                    (Kind::Date, Cell::Date(_)) | (Kind::TextList, Cell::TextList(_)) => true,
+                    _ => false,
+                };
+                assert!(fits, "{}.{}: {cell:?}", spec.name, column.name);
+            }
+            assert_eq!(row.cells[spec.key_id], Cell::Text(row.key.id.to_string()));
+            assert!(!format!("{row:?}").contains("secret"), "a signature reached the table");
+        }
+    }
+
+    #[test]
+    fn a_failed_row_is_keyed_by_life_and_its_message_is_bounded() {
+        let row = failed_row(&letter(&"é".repeat(2_000)), 2).expect("a task");
+        assert_eq!(row.key, Key { id: Uuid::from_u128(5), sequence: 2 });
+        let spec = failed_table("urls");
+        assert_eq!(row.cells[spec.key_sequence.expect("life")], Cell::Int64(2));
+        assert!(matches!(&row.cells[5], Cell::Text(m) if m.len() <= MAX_MESSAGE && m.starts_with("http_status: é")));
+        assert_eq!(row.cells[7], Cell::Int64(3));
+    }
+
+    #[test]
+    fn poison_has_no_row() {
+        let poison = DeadLetter { task: None, status: Class::Poison, ..letter("x") };
+        assert_eq!(failed_row(&poison, 0), None);
+    }
+}

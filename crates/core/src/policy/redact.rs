@@ -1,0 +1,260 @@
+//! What of a URL may be shown, and which part of it names the attachment.
+//!
+//! Both work on the text, so that what is not a valid URL is shown and named no differently.
+
+use std::borrow::Cow;
+
+/// What stands in the place of a secret.
+const REDACTED: &str = "REDACTED";
+
+/// The text of a URL without its secrets: userinfo is dropped, and the values of parameters that carry signatures,
+/// keys, tokens or passwords (in the query, the fragment and `;` path parameters) become `REDACTED`. A value that is
+/// itself a URL with such parameters becomes `REDACTED` whole. Any text will do; what is not a URL is treated alike.
+pub fn redact_url(text: &str) -> String {
+    let text = without_userinfo(text.trim());
+    let (text, fragment) = split_before(&text, '#');
+    let (path, query) = split_before(text, '?');
+    let mut out = String::with_capacity(text.len() + fragment.len());
+    redact_parameters(path, &[';', '/'], &mut out);
+    redact_parameters(query, &['?', '&'], &mut out);
+    redact_parameters(fragment, &['#', '?', '&'], &mut out);
+    out
+}
+
+/// The text before the first `mark`, and the rest with it.
+fn split_before(text: &str, mark: char) -> (&str, &str) {
+    text.split_at(text.find(mark).unwrap_or(text.len()))
+}
+
+/// Copies what stands between the separators, and the separators, without the values of secret parameters.
+fn redact_parameters(text: &str, separators: &[char], out: &mut String) {
+    for piece in text.split_inclusive(separators) {
+        let pair = piece.strip_suffix(separators).unwrap_or(piece);
+        match pair.split_once('=') {
+            Some((name, value)) if !value.is_empty() && (is_secret(name) || hides_secret(value)) => {
+                out.extend([name, "=", REDACTED]);
+            }
+            _ => out.push_str(pair),
+        }
+        out.push_str(&piece[pair.len()..]);
+    }
+}
+
+/// Whether a value is, or carries percent-encoded, a URL with userinfo or with secret parameters.
+fn hides_secret(value: &str) -> bool {
+    let mut value = Cow::Borrowed(value);
+    // Each round undoes one level of encoding; deeper nesting than this is not met in practice.
+    for _ in 0..4 {
+        let secret = |pair: &str| pair.split_once('=').is_some_and(|(name, v)| !v.is_empty() && is_secret(name));
+        if value.split(['?', '&', ';', '#']).any(secret) || (value.contains("//") && without_userinfo(&value) != *value) {
+            return true;
+        }
+        match decoded(&value) {
+            Cow::Owned(inner) => value = Cow::Owned(inner),
+            Cow::Borrowed(_) => return false,
+        }
+    }
+    value.contains('%')
+}
+
+/// The text with everything between the scheme and the last `@` of the authority taken out.
+fn without_userinfo(text: &str) -> Cow<'_, str> {
+    let start = authority_start(text);
+    let rest = &text[start..];
+    let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
+    let at = match rest[..end].rfind('@') {
+        Some(at) => Some(at),
+        // `user:pa/ss@host`: what stands where the port belongs is no number, so the password goes on.
+        None if !ends_in_port(&rest[..end]) => rest.rfind('@'),
+        None => None,
+    };
+    match at {
+        Some(at) => Cow::Owned(format!("{}{}", &text[..start], &rest[at + 1..])),
+        None => Cow::Borrowed(text),
+    }
+}
+
+/// Where the authority begins: after the first `://`, else after `scheme:` and any slashes, else at the beginning.
+fn authority_start(text: &str) -> usize {
+    let scheme_end = match text.find("://").filter(|at| !text[..*at].contains(['?', '#'])) {
+        Some(at) => at + 1,
+        None => match text.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))) {
+            Some(colon) if colon > 0 && text[colon..].starts_with(':') => colon + 1,
+            _ => 0,
+        },
+    };
+    text.len() - text[scheme_end..].trim_start_matches(['/', '\\']).len()
+}
+
+/// Whether an authority has no port, or a number as its port.
+fn ends_in_port(authority: &str) -> bool {
+    let after_address = authority.rfind(']').map_or(authority, |bracket| &authority[bracket..]);
+    after_address.rsplit_once(':').is_none_or(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Whether the value of a parameter of this name is a secret. Names are compared in lower case, percent-decoded,
+/// without `-`, `_`, `.` and brackets.
+fn is_secret(name: &str) -> bool {
+    let plain: String = decoded(name).chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    SECRET_NAMES.contains(&plain.as_str()) || SECRET_PARTS.iter().any(|part| plain.contains(part))
+}
+
+/// Parts that make a name secret wherever they stand (`X-Amz-Signature`, `refresh_token`, `db.password`, …).
+const SECRET_PARTS: [&str; 11] = [
+    "token",
+    "secret",
+    "passw",
+    "signature",
+    "credential",
+    "apikey",
+    "accesskey",
+    "authorization",
+    "privatekey",
+    "keypairid",
+    "sessionid",
+];
+
+/// Whole names: Azure SAS and CloudFront signatures, AWS V2 and GCS V2 access ids, and what people call their secrets.
+const SECRET_NAMES: [&str; 28] = [
+    "sig",
+    "policy",
+    "googleaccessid",
+    "key",
+    "auth",
+    "pwd",
+    "pass",
+    "passphrase",
+    "pin",
+    "otp",
+    "jwt",
+    "session",
+    "sid",
+    "sess",
+    "code",
+    "codeverifier",
+    "assertion",
+    "samlresponse",
+    "samlrequest",
+    "ticket",
+    "hmac",
+    "hash",
+    "sign",
+    "bearer",
+    "cookie",
+    "subscriptionkey",
+    "functionkey",
+    "skoid",
+];
+
+/// Undoes one level of percent-encoding, where there is any.
+fn decoded(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut i = 0;
+    while let Some(&byte) = bytes.get(i) {
+        let escape = (byte == b'%').then(|| hex_pair(bytes.get(i + 1..i + 3)?)).flatten();
+        out.push(escape.unwrap_or(byte));
+        i += if escape.is_some() { 3 } else { 1 };
+    }
+    if out == bytes {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(String::from_utf8_lossy(&out).into_owned())
+}
+
+fn hex_pair(pair: &[u8]) -> Option<u8> {
+    let digit = |b: &u8| char::from(*b).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    Some(digit(pair.first()?)? * 16 + digit(pair.get(1)?)?)
+}
+
+/// The part of a URL that names the attachment: the text, trimmed of white space, without the parameters of a
+/// presigned signature. They are dropped only where one scheme's set is complete, so that a URL signed anew is the
+/// same attachment, and a parameter that merely shares a name is kept. All else stays to the letter and in order,
+/// the fragment included; a `?` with nothing left behind it goes too.
+///
+/// The result is stored as part of ids for ever: the sets and this function must not change their meaning.
+pub fn identity(text: &str) -> Cow<'_, str> {
+    let text = text.trim();
+    let (main, fragment) = split_before(text, '#');
+    let Some((path, query)) = main.split_once('?') else { return Cow::Borrowed(text) };
+    let names: Vec<&str> = query.split('&').map(name_of).collect();
+    let complete: Vec<&Presigned> = PRESIGNED.iter().filter(|scheme| scheme.is_complete(&names)).collect();
+    if complete.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let kept: Vec<&str> = query.split('&').filter(|p| !complete.iter().any(|scheme| scheme.owns(name_of(p)))).collect();
+    let kept = kept.join("&");
+    let mark = if kept.is_empty() { "" } else { "?" };
+    Cow::Owned([path, mark, &kept, fragment].concat())
+}
+
+fn name_of(pair: &str) -> &str {
+    pair.split_once('=').map_or(pair, |(name, _)| name)
+}
+
+/// The query parameters of one scheme of presigned URLs.
+struct Presigned {
+    /// All of these, and of `either` at least one, make the set complete.
+    required: &'static [&'static str],
+    either: &'static [&'static str],
+    /// These may come with the set, and go with it.
+    optional: &'static [&'static str],
+}
+
+impl Presigned {
+    fn is_complete(&self, names: &[&str]) -> bool {
+        let has = |wanted: &&str| names.iter().any(|name| name.eq_ignore_ascii_case(wanted));
+        self.required.iter().all(has) && (self.either.is_empty() || self.either.iter().any(has))
+    }
+
+    fn owns(&self, name: &str) -> bool {
+        [self.required, self.either, self.optional].into_iter().flatten().any(|own| own.eq_ignore_ascii_case(name))
+    }
+}
+
+/// AWS Signature V4 and V2, Azure shared access signatures (service, account and user delegation), Google Cloud
+/// Storage V4 and V2, CloudFront signed URLs; each as its vendor documents it.
+const PRESIGNED: [Presigned; 6] = [
+    Presigned {
+        required: &[
+            "X-Amz-Algorithm",
+            "X-Amz-Credential",
+            "X-Amz-Date",
+            "X-Amz-Expires",
+            "X-Amz-SignedHeaders",
+            "X-Amz-Signature",
+        ],
+        either: &[],
+        optional: &["X-Amz-Security-Token", "X-Amz-Content-Sha256"],
+    },
+    Presigned { required: &["AWSAccessKeyId", "Signature", "Expires"], either: &[], optional: &["x-amz-security-token"] },
+    Presigned {
+        required: &["sig", "sv", "se"],
+        either: &[],
+        optional: &[
+            "st", "sp", "sr", "spr", "sip", "si", "ss", "srt", "skoid", "sktid", "skt", "ske", "sks", "skv", "saoid", "suoid",
+            "scid", "sdd", "ses",
+        ],
+    },
+    Presigned {
+        required: &[
+            "X-Goog-Algorithm",
+            "X-Goog-Credential",
+            "X-Goog-Date",
+            "X-Goog-Expires",
+            "X-Goog-SignedHeaders",
+            "X-Goog-Signature",
+        ],
+        either: &[],
+        optional: &["X-Goog-Security-Token", "X-Goog-Content-Sha256"],
+    },
+    Presigned { required: &["GoogleAccessId", "Signature", "Expires"], either: &[], optional: &[] },
+    Presigned { required: &["Signature", "Key-Pair-Id"], either: &["Expires", "Policy"], optional: &["Hash-Algorithm"] },
+];
+
+#[cfg(test)]
+#[path = "redact_tests.rs"]
+mod tests;

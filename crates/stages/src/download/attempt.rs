@@ -1,0 +1,129 @@
+//! One attempt at one task: from the socket to the store in one pass.
+//!
+//! Each piece is hashed, checked for the file's type and handed to the upload before the next one is read, so that an
+//! attempt owns a piece or two of at most 64 KiB whatever the file's size. Nothing is visible before the whole body
+//! has arrived and its type is accepted.
+
+use std::sync::Arc;
+
+use longshore_core::file_type::SNIFF_BYTES;
+use longshore_core::format::{Stored, Task, VERSION};
+use longshore_core::outcome::Failure;
+use longshore_core::source::Source;
+use sha2::{Digest, Sha256};
+
+use crate::ports::{Clock, Opened, Origin, Request, Store, StoreError, Upload};
+use crate::progress::Progress;
+
+/// What an attempt works with.
+pub(super) struct Tools {
+    pub(super) origin: Arc<dyn Origin>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) source: Arc<Source>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) progress: Arc<Progress>,
+}
+
+/// A body that has arrived whole and waits to be published.
+pub(super) struct Arrived {
+    upload: Box<dyn Upload>,
+    sha256: [u8; 32],
+    stored: Stored,
+}
+
+/// Why an attempt did not end well.
+pub(super) enum Trouble {
+    /// The task's own: it has an outcome class.
+    Task(Failure),
+    /// The store's: no fault of the task.
+    Store(StoreError),
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Trouble::Task(failure)
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        Trouble::Store(error)
+    }
+}
+
+/// The first bytes of a body, as many as are needed to tell its type.
+#[derive(Default)]
+struct Beginning(Vec<u8>);
+
+impl Beginning {
+    fn take(&mut self, piece: &[u8]) {
+        let wanted = SNIFF_BYTES.saturating_sub(self.0.len()).min(piece.len());
+        self.0.extend_from_slice(&piece[..wanted]);
+    }
+}
+
+/// Fetches the task's body into an upload.
+pub(super) async fn fetch(tools: &Tools, task: &Task) -> Result<Arrived, Trouble> {
+    let Opened { content_type, etag, mut body, .. } =
+        tools.origin.open(Request { url: task.url.clone(), headers: Vec::new() }).await?;
+    let mut upload = tools.store.begin().await?;
+    let (mut hash, mut bytes, mut beginning) = (Sha256::new(), 0u64, Beginning::default());
+    while let Some(piece) = body.chunk().await? {
+        beginning.take(&piece);
+        hash.update(&piece);
+        bytes += piece.len() as u64;
+        Progress::add(&tools.progress.read_bytes, piece.len() as u64);
+        upload.write(piece).await?;
+    }
+    let file_type = tools.source.judge_body(&task.url, content_type.as_deref(), &beginning.0)?;
+    let sha256: [u8; 32] = hash.finalize().into();
+    let stored = Stored {
+        v: VERSION,
+        source: task.source.clone(),
+        trace_id: task.trace_id.clone(),
+        media_id: task.media_id,
+        url: task.url.clone(),
+        blob_path: task.path.clone(),
+        file_type,
+        content_type,
+        bytes_downloaded: bytes,
+        sha256: hex(&sha256),
+        etag,
+        attempts: task.attempts + 1,
+        event_time: task.event_time.clone(),
+        ingested_at: task.ingested_at,
+        downloaded_at: tools.clock.now(),
+    };
+    Ok(Arrived { upload, sha256, stored })
+}
+
+/// Publishes what has arrived; returns once it is durable and visible.
+pub(super) async fn publish(arrived: Arrived) -> Result<Stored, StoreError> {
+    let Arrived { upload, sha256, mut stored } = arrived;
+    stored.blob_path = upload.publish(&stored.blob_path, sha256).await?.path;
+    Ok(stored)
+}
+
+fn hex(digest: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    digest.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)] as char, DIGITS[usize::from(b & 15)] as char]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hex_is_lower_case() {
+        assert_eq!(hex(&[0x00, 0xaf, 0xff]), "00afff");
+    }
+
+    #[test]
+    fn the_beginning_is_bounded() {
+        let mut beginning = Beginning::default();
+        beginning.take(b"ab");
+        beginning.take(&vec![b'c'; 2 * SNIFF_BYTES]);
+        assert_eq!(beginning.0.len(), SNIFF_BYTES);
+        assert!(beginning.0.starts_with(b"abc"));
+    }
+}

@@ -1,0 +1,393 @@
+//! Download: pending → results, a retry tier, or the dead letters; always exactly one append for each task.
+//!
+//! *Owns*: the windows of its partitions (out-of-order completion, in-order commits), the download slots and who gets
+//! them (core's `Hosts`), the way from an attempt's outcome to the topic it goes to (core's ladder).
+//! *Does not own*: how a URL is opened (Origin), how bytes become durable (Store), waiting (retry), rows (record).
+//!
+//! ```text
+//! pending ─▶ [window: ≤ W a partition] ─▶ hosts' queues ─▶ [slots: ≤ max_in_flight, ≤ per_host a host] ─ fetch
+//!                                                          [≤ PUBLISHING whole bodies] ◀── slot freed ──┘
+//!                                                             └─ durable ─▶ [≤ OUTCOMES] ─ sink ─▶ results
+//!                                                                                               ├▶ retry tier
+//!                                                             offset finished ◀── acknowledged ─┴▶ dlq
+//! ```
+//! States: consuming → draining (no new work; what is under way ends or the grace does) → left.
+//! A window never stalls: when it is half full and its head has run for [`STUCK`], a copy of the head's task goes to
+//! a tier and its offset completes; the running download goes on.
+//! Promises: 1, 3, 4, 5, 7, 8.
+
+mod attempt;
+mod sink;
+mod worker;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use longshore_core::format::{self, FormatError, HEADER_LIFE, Task};
+use longshore_core::hosts::{Hosts, authority};
+use longshore_core::retry::{self, Ladder, Next};
+use longshore_core::source::Source;
+use longshore_core::tracker::{Started, Tracker};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::StageError;
+use crate::patience::join;
+use crate::ports::{Clock, Consumer, Delivery, Epoch, Log, Origin, Partition, Received, Store};
+use crate::progress::Progress;
+use crate::record::poison;
+use crate::topics::Topics;
+use sink::{Outgoing, Sink, message};
+use worker::{News, Worker};
+
+/// How long the head of a half-full window may run before the others pass it.
+const STUCK: Duration = Duration::from_secs(30);
+/// How often watermarks are committed.
+const COMMIT_EVERY: Duration = Duration::from_millis(200);
+/// Outcomes on their way to the log.
+const OUTCOMES: usize = 2_048;
+
+/// Bounds of the stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Downloads at once, over all hosts.
+    pub max_in_flight: usize,
+    /// Downloads at once from one host.
+    pub per_host: usize,
+    /// Offsets in a partition's window.
+    pub window: usize,
+    /// Whole bodies that wait to become durable; each holds a file, not memory.
+    pub publishing: usize,
+    /// How long downloads under way may go on once the stage drains.
+    pub grace: Duration,
+}
+
+/// The stage and what it works with.
+pub struct Download {
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// Where attachments come from.
+    pub origin: Arc<dyn Origin>,
+    /// Where they go.
+    pub store: Arc<dyn Store>,
+    /// The source's policy.
+    pub source: Arc<Source>,
+    /// The retry tiers.
+    pub ladder: Ladder,
+    /// Bounds.
+    pub limits: Limits,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Where it counts.
+    pub progress: Arc<Progress>,
+}
+
+/// One started offset.
+struct Job {
+    partition: Partition,
+    epoch: Epoch,
+    offset: u64,
+    task: Arc<Task>,
+    running_since: Option<Instant>,
+    passed: bool,
+}
+
+/// The stage while it runs.
+struct Running {
+    stage: Download,
+    consumer: Box<dyn Consumer>,
+    tracker: Tracker<Partition, Epoch>,
+    jobs: HashMap<u64, Job>,
+    next_job: u64,
+    hosts: Hosts<u64>,
+    in_flight: usize,
+    /// Records that came while their window was full; their partition is paused.
+    held: HashMap<Partition, (Epoch, VecDeque<Received>)>,
+    workers: JoinSet<()>,
+    worker: Arc<Worker>,
+    news: mpsc::Receiver<News>,
+    done: mpsc::Receiver<Vec<u64>>,
+}
+
+impl Download {
+    /// Runs until `drain` is cancelled; then lets what is under way end within the grace, commits and leaves.
+    pub async fn run(self, drain: CancellationToken) -> Result<(), StageError> {
+        let topics = Topics::of(&self.source.name);
+        let pending = topics.pending();
+        let consumer = join(self.log.as_ref(), &topics.download_group(), &[&pending]).await?;
+        let (outcomes, outgoing) = mpsc::channel(OUTCOMES);
+        let (reports, done) = mpsc::channel(8);
+        let (news_sender, news) = mpsc::channel(OUTCOMES);
+        let worker = Arc::new(Worker::new(&self, outcomes, news_sender));
+        let sink =
+            Sink { log: self.log.clone(), topics: worker::destinations(&topics, &self.ladder), progress: self.progress.clone() };
+        let mut sink = tokio::spawn(sink.run(outgoing, reports));
+        let mut running = Running {
+            tracker: Tracker::new(self.limits.window),
+            hosts: Hosts::new(self.limits.per_host),
+            stage: self,
+            consumer,
+            jobs: HashMap::new(),
+            next_job: 0,
+            in_flight: 0,
+            held: HashMap::new(),
+            workers: JoinSet::new(),
+            worker,
+            news,
+            done,
+        };
+        running.consume(&drain, &mut sink).await?;
+        running.drain(sink).await
+    }
+}
+
+type SinkTask = tokio::task::JoinHandle<Result<(), StageError>>;
+
+fn sink_ended(ended: Result<Result<(), StageError>, tokio::task::JoinError>) -> StageError {
+    match ended {
+        Ok(Err(error)) => error,
+        Ok(Ok(())) => StageError("download: the way to the log ended early".into()),
+        Err(error) => StageError(format!("download: the way to the log broke: {error}")),
+    }
+}
+
+impl Running {
+    async fn consume(&mut self, drain: &CancellationToken, sink: &mut SinkTask) -> Result<(), StageError> {
+        let mut commit = tokio::time::interval(COMMIT_EVERY);
+        commit.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            self.dispatch();
+            tokio::select! {
+                () = drain.cancelled() => return Ok(()),
+                ended = &mut *sink => return Err(sink_ended(ended)),
+                Some(jobs) = self.done.recv() => {
+                    finish(&mut self.jobs, &mut self.tracker, jobs);
+                    self.readmit();
+                }
+                Some(news) = self.news.recv() => self.hear(news)?,
+                Some(_) = self.workers.join_next(), if !self.workers.is_empty() => {}
+                _ = commit.tick() => self.tick().await?,
+                delivery = self.consumer.next() => {
+                    let delivery = delivery?;
+                    self.deliver(delivery).await?;
+                }
+            }
+        }
+    }
+
+    /// Starts what may start.
+    fn dispatch(&mut self) {
+        while self.in_flight < self.stage.limits.max_in_flight {
+            let Some(id) = self.hosts.pop(self.stage.clock.now()) else { return };
+            let Some(job) = self.jobs.get_mut(&id) else { continue };
+            job.running_since = Some(Instant::now());
+            self.in_flight += 1;
+            Progress::add(&self.stage.progress.in_flight, 1);
+            self.workers.spawn(self.worker.clone().run(id, job.task.clone()));
+        }
+    }
+
+    async fn deliver(&mut self, delivery: Delivery) -> Result<(), StageError> {
+        match delivery {
+            Delivery::Assigned { partition, epoch, position } => {
+                self.held.remove(&partition);
+                self.tracker.assign(partition, epoch, position);
+            }
+            Delivery::Records { partition, epoch, records } => self.admit(&partition, epoch, records.into()),
+            Delivery::Revoked { partition, epoch } => {
+                self.commit().await?;
+                self.tracker.revoke(&partition, epoch);
+                self.held.remove(&partition);
+                self.consumer.release(&partition, epoch).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts records into the window, as many as fit; the rest is held and the partition paused.
+    fn admit(&mut self, partition: &Partition, epoch: Epoch, mut records: VecDeque<Received>) {
+        if let Some((held_epoch, held)) = self.held.get_mut(partition)
+            && *held_epoch == epoch
+        {
+            held.extend(records);
+            return;
+        }
+        while let Some(record) = records.pop_front() {
+            match self.tracker.start(partition, epoch, record.offset) {
+                Started::Yes => self.enqueue(partition, epoch, record),
+                Started::Stale => {}
+                Started::Full => {
+                    records.push_front(record);
+                    self.consumer.pause(partition);
+                    self.held.insert(partition.clone(), (epoch, records));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn enqueue(&mut self, partition: &Partition, epoch: Epoch, record: Received) {
+        let id = self.next_job;
+        self.next_job += 1;
+        let (partition, offset) = (partition.clone(), record.offset);
+        let task = match &record.message.value {
+            None => Err(None),
+            Some(value) => format::decode::<Task>(value).map_err(Some),
+        };
+        match task {
+            Ok(mut task) => {
+                task.life = format::life_of(record.message.header(HEADER_LIFE));
+                let task = Arc::new(task);
+                let job = Job { partition, epoch, offset, task: task.clone(), running_since: None, passed: false };
+                self.jobs.insert(id, job);
+                self.queue(id, &task);
+            }
+            Err(None) => {
+                self.tracker.finish(&partition, epoch, offset);
+            }
+            Err(Some(error)) => {
+                let job = Job { partition, epoch, offset, task: Arc::default(), running_since: None, passed: false };
+                self.jobs.insert(id, job);
+                self.bury(id, &record, &error);
+            }
+        }
+    }
+
+    /// Queues a job at its host; or moves it off, if the host is parked and holds its share of the window already.
+    fn queue(&mut self, id: u64, task: &Task) {
+        let host = authority(&task.url);
+        let now = self.stage.clock.now();
+        let share = (self.stage.limits.window / 4).max(1);
+        match self.hosts.parked_until(host, now) {
+            Some(until) if self.hosts.queued_of(host) >= share => {
+                self.move_off(id, Duration::from_micros(until.saturating_sub(now).unsigned_abs()));
+            }
+            _ => self.hosts.push(host, id),
+        }
+    }
+
+    /// Sends a copy of a job's task to a tier; the job is done once the copy is durable.
+    fn move_off(&mut self, id: u64, delay: Duration) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.passed = true;
+        let mut task = (*job.task).clone();
+        match retry::move_off(&self.stage.ladder, &mut task, delay, self.stage.clock.now()) {
+            Next::Tier(tier) => {
+                let outgoing =
+                    Outgoing { topic: worker::tier(tier), message: message(&task.trace_id, task.life, &task), job: id };
+                self.workers.spawn(self.worker.clone().send(outgoing));
+            }
+            // No tier to wait in: it keeps its place.
+            Next::DeadLetter => {
+                let host = authority(&job.task.url).to_owned();
+                if job.running_since.is_none() {
+                    self.hosts.push(&host, id);
+                }
+            }
+        }
+    }
+
+    fn bury(&mut self, id: u64, record: &Received, error: &FormatError) {
+        let stage = &self.stage;
+        let letter = poison(&stage.source.name, "pending", record, error, stage.clock.as_ref(), &stage.progress);
+        self.workers.spawn(self.worker.clone().send(Outgoing { topic: worker::DEAD_LETTERS, message: letter, job: id }));
+    }
+
+    /// Lets held records in once their window is half empty again.
+    fn readmit(&mut self) {
+        let half = self.stage.limits.window / 2;
+        let ready: Vec<Partition> = self.held.keys().filter(|p| self.tracker.in_window(p) <= half).cloned().collect();
+        for partition in ready {
+            if let Some((epoch, records)) = self.held.remove(&partition) {
+                self.admit(&partition, epoch, records);
+                if !self.held.contains_key(&partition) {
+                    self.consumer.resume(&partition);
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, news: News) -> Result<(), StageError> {
+        match news {
+            News::SlotFreed { host, park_until } => {
+                self.in_flight = self.in_flight.saturating_sub(1);
+                Progress::take(&self.stage.progress.in_flight, 1);
+                if let Some(until) = park_until {
+                    self.hosts.park(&host, until);
+                }
+                self.hosts.done(&host, self.stage.clock.now());
+                Ok(())
+            }
+            News::StoreBroken(message) => Err(StageError(message)),
+        }
+    }
+
+    async fn tick(&mut self) -> Result<(), StageError> {
+        let now = self.stage.clock.now();
+        self.hosts.forget_idle(now);
+        self.stage.progress.parked.store(self.hosts.parked(now) as u64, std::sync::atomic::Ordering::Relaxed);
+        self.pass_stuck_heads();
+        self.commit().await
+    }
+
+    async fn commit(&mut self) -> Result<(), StageError> {
+        for (partition, epoch, watermark) in self.tracker.uncommitted() {
+            self.consumer.commit(&partition, epoch, watermark).await?;
+            self.tracker.committed(&partition, epoch, watermark);
+        }
+        Ok(())
+    }
+
+    fn pass_stuck_heads(&mut self) {
+        let half = self.stage.limits.window / 2;
+        let heads = self.tracker.assignments().filter(|(p, _)| self.tracker.in_window(p) >= half);
+        let heads: Vec<(Partition, u64)> = heads.filter_map(|(p, _)| self.tracker.head(p).map(|h| (p.clone(), h))).collect();
+        for (partition, head) in heads {
+            let is_head = |job: &Job| job.offset == head && job.partition == partition && !job.passed;
+            let stuck = |job: &Job| job.running_since.is_some_and(|since| since.elapsed() >= STUCK);
+            let found = self.jobs.iter().find(|(_, job)| is_head(job) && stuck(job)).map(|(id, _)| *id);
+            if let Some(id) = found {
+                self.move_off(id, STUCK);
+            }
+        }
+    }
+
+    /// Ends: no new work; what is under way has until the end of the grace.
+    async fn drain(mut self, sink: SinkTask) -> Result<(), StageError> {
+        for id in self.hosts.drain() {
+            self.jobs.remove(&id);
+        }
+        let deadline = Instant::now() + self.stage.limits.grace;
+        while !self.workers.is_empty() {
+            tokio::select! {
+                Some(jobs) = self.done.recv() => finish(&mut self.jobs, &mut self.tracker, jobs),
+                Some(news) = self.news.recv() => { self.hear(news)?; }
+                Some(_) = self.workers.join_next() => {}
+                () = tokio::time::sleep_until(deadline) => self.workers.abort_all(),
+            }
+        }
+        // Without workers nobody holds the way to the sink: it ends when it has appended what is left.
+        let Running { worker, mut done, mut jobs, mut tracker, mut consumer, .. } = self;
+        drop(worker);
+        while let Some(ids) = done.recv().await {
+            finish(&mut jobs, &mut tracker, ids);
+        }
+        sink.await.map_err(|e| StageError(e.to_string()))??;
+        for (partition, epoch, watermark) in tracker.uncommitted() {
+            consumer.commit(&partition, epoch, watermark).await?;
+        }
+        Ok(consumer.close().await?)
+    }
+}
+
+/// Notes that the outcomes of these jobs are durable.
+fn finish(jobs: &mut HashMap<u64, Job>, tracker: &mut Tracker<Partition, Epoch>, ids: Vec<u64>) {
+    for id in ids {
+        if let Some(job) = jobs.remove(&id) {
+            tracker.finish(&job.partition, job.epoch, job.offset);
+        }
+    }
+}

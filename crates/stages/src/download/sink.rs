@@ -1,0 +1,70 @@
+//! The download stage's way out: outcomes gathered into appends, each acknowledged before its task counts as done.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use longshore_core::format::{self, HEADER_LIFE};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::StageError;
+use crate::patience::until_done;
+use crate::ports::{Log, Message};
+use crate::progress::Progress;
+
+/// How many outcomes go into one round of appends.
+const BATCH: usize = 1_000;
+
+/// One outcome on its way out.
+pub(super) struct Outgoing {
+    /// Where it goes: an index into [`Sink::topics`].
+    pub(super) topic: usize,
+    pub(super) message: Message,
+    /// What is done once it is durable; nothing for a copy that was sent ahead of its task's end.
+    pub(super) job: u64,
+}
+
+/// Appends outcomes and reports the jobs whose outcome is durable.
+pub(super) struct Sink {
+    pub(super) log: Arc<dyn Log>,
+    pub(super) topics: Vec<String>,
+    pub(super) progress: Arc<Progress>,
+}
+
+impl Sink {
+    /// Runs until the sender of outcomes is gone.
+    pub(super) async fn run(
+        self,
+        mut outcomes: mpsc::Receiver<Outgoing>,
+        done: mpsc::Sender<Vec<u64>>,
+    ) -> Result<(), StageError> {
+        let mut round = Vec::with_capacity(BATCH);
+        while outcomes.recv_many(&mut round, BATCH).await > 0 {
+            let mut by_topic: Vec<Vec<Message>> = self.topics.iter().map(|_| Vec::new()).collect();
+            let mut jobs = Vec::with_capacity(round.len());
+            for outgoing in round.drain(..) {
+                by_topic[outgoing.topic].push(outgoing.message);
+                jobs.push(outgoing.job);
+            }
+            let began = Instant::now();
+            let appends = self.topics.iter().zip(by_topic).filter(|(_, batch)| !batch.is_empty());
+            let appends = appends.map(|(topic, batch)| self.append(topic, batch));
+            futures::future::try_join_all(appends).await?;
+            self.progress.spent("log", began.elapsed());
+            if done.send(jobs).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn append(&self, topic: &str, batch: Vec<Message>) -> Result<(), StageError> {
+        until_done("appending outcomes", || self.log.append(topic, batch.clone())).await
+    }
+}
+
+/// The message of a task, a result or a dead letter.
+pub(super) fn message<T: serde::Serialize>(trace_id: &str, life: u32, value: &T) -> Message {
+    let headers = if life == 0 { Vec::new() } else { vec![(HEADER_LIFE.to_owned(), Bytes::from(life.to_string()))] };
+    Message { key: Some(Bytes::from(trace_id.to_owned())), value: Some(format::encode(value).into()), headers }
+}

@@ -1,0 +1,171 @@
+//! What happens to one task between its slot and its append.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use longshore_core::format::{DeadLetter, ErrorNote, Task};
+use longshore_core::hosts::authority;
+use longshore_core::outcome::{Class, Failure, Reason};
+use longshore_core::retry::{self, Ladder, Next};
+use longshore_core::time::Micros;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::Download;
+use super::attempt::{Arrived, Tools, Trouble, fetch, publish};
+use super::sink::{Outgoing, message};
+use crate::ports::StoreError;
+use crate::progress::Progress;
+use crate::topics::Topics;
+
+/// Index of the results among the [`destinations`].
+const RESULTS: usize = 0;
+/// Index of the dead letters among the [`destinations`].
+pub(super) const DEAD_LETTERS: usize = 1;
+/// How long a task waits when the store is away.
+const STORE_AWAY: Duration = Duration::from_secs(5);
+
+/// The topics that outcomes go to.
+pub(super) fn destinations(topics: &Topics, ladder: &Ladder) -> Vec<String> {
+    let tiers = ladder.delays.iter().map(|delay| topics.tier(*delay));
+    [topics.results(), topics.dead_letters()].into_iter().chain(tiers).collect()
+}
+
+/// Index of a retry tier among the [`destinations`].
+pub(super) fn tier(index: usize) -> usize {
+    2 + index
+}
+
+/// What the stage's loop must know.
+pub(super) enum News {
+    /// A download slot is free.
+    SlotFreed { host: String, park_until: Option<Micros> },
+    /// The store needs a person.
+    StoreBroken(String),
+}
+
+/// What all workers share.
+pub(super) struct Worker {
+    tools: Tools,
+    ladder: Ladder,
+    publishing: Semaphore,
+    outcomes: mpsc::Sender<Outgoing>,
+    news: mpsc::Sender<News>,
+}
+
+impl Worker {
+    pub(super) fn new(stage: &Download, outcomes: mpsc::Sender<Outgoing>, news: mpsc::Sender<News>) -> Self {
+        let tools = Tools {
+            origin: stage.origin.clone(),
+            store: stage.store.clone(),
+            source: stage.source.clone(),
+            clock: stage.clock.clone(),
+            progress: stage.progress.clone(),
+        };
+        let publishing = Semaphore::new(stage.limits.publishing.max(1));
+        Worker { tools, ladder: stage.ladder.clone(), publishing, outcomes, news }
+    }
+
+    /// Sends an outcome to the sink.
+    pub(super) async fn send(self: Arc<Self>, outgoing: Outgoing) {
+        // The sink is gone only when the stage has failed, and then the offset stays uncommitted.
+        let _ = self.outcomes.send(outgoing).await;
+    }
+
+    /// Runs one job in its slot, frees the slot, and sends the outcome.
+    pub(super) async fn run(self: Arc<Self>, job: u64, task: Arc<Task>) {
+        let fetched = AssertUnwindSafe(fetch(&self.tools, &task)).catch_unwind().await;
+        let outcome = match fetched {
+            Ok(Ok(arrived)) => self.publish(arrived, &task).await,
+            Ok(Err(trouble)) => {
+                self.free_slot(&task, Some(&trouble)).await;
+                Err(trouble)
+            }
+            Err(_) => {
+                self.free_slot(&task, None).await;
+                Err(Trouble::Task(Failure::new(Class::Transient, Reason::Internal, "the download panicked")))
+            }
+        };
+        let outgoing = match outcome {
+            Ok(outgoing) => Some(outgoing),
+            Err(Trouble::Task(failure)) => Some(self.failed(&task, &failure)),
+            Err(Trouble::Store(StoreError::Unavailable(error))) => Some(self.store_away(&task, &error)),
+            Err(Trouble::Store(StoreError::Fatal(error))) => {
+                let _ = self.news.send(News::StoreBroken(error)).await;
+                None
+            }
+        };
+        if let Some((topic, message)) = outgoing {
+            self.send(Outgoing { topic, message, job }).await;
+        }
+    }
+
+    async fn publish(&self, arrived: Arrived, task: &Task) -> Result<(usize, crate::ports::Message), Trouble> {
+        // The slot is kept until there is room to wait for the disk: that is how a slow disk slows the downloads.
+        let room = self.publishing.acquire().await;
+        self.free_slot(task, None).await;
+        let progress = &self.tools.progress;
+        Progress::add(&progress.publishing, 1);
+        let published = publish(arrived).await;
+        Progress::take(&progress.publishing, 1);
+        drop(room);
+        let stored = published?;
+        Progress::add(&progress.stored, 1);
+        Progress::add(&progress.stored_bytes, stored.bytes_downloaded);
+        Ok((RESULTS, message(&task.trace_id, task.life, &stored)))
+    }
+
+    async fn free_slot(&self, task: &Task, trouble: Option<&Trouble>) {
+        let park_until = match trouble {
+            Some(Trouble::Task(failure)) if failure.class == Class::Throttled => Some(self.park_until(failure)),
+            _ => None,
+        };
+        let host = authority(&task.url).to_owned();
+        let _ = self.news.send(News::SlotFreed { host, park_until }).await;
+    }
+
+    fn park_until(&self, failure: &Failure) -> Micros {
+        let wait = Micros::try_from(self.ladder.wait(failure).as_micros()).unwrap_or(Micros::MAX);
+        self.tools.clock.now().saturating_add(wait)
+    }
+
+    fn failed(&self, task: &Task, failure: &Failure) -> (usize, crate::ports::Message) {
+        let mut task = task.clone();
+        let now = self.tools.clock.now();
+        match retry::after(&self.ladder, &mut task, failure, now) {
+            Next::Tier(index) => {
+                Progress::add(&self.tools.progress.retries, 1);
+                (tier(index), message(&task.trace_id, task.life, &task))
+            }
+            Next::DeadLetter => self.dead_letter(task, failure, now),
+        }
+    }
+
+    fn dead_letter(&self, task: Task, failure: &Failure, now: Micros) -> (usize, crate::ports::Message) {
+        let error = ErrorNote {
+            class: failure.class,
+            reason: failure.reason,
+            message: failure.message.clone(),
+            http_status: failure.http_status,
+            at: now,
+        };
+        let letter = DeadLetter::of_task(task, error);
+        self.tools.progress.count_failure(letter.status, letter.error.reason);
+        let (trace_id, life) = letter.task.as_ref().map(|t| (t.trace_id.clone(), t.life)).unwrap_or_default();
+        (DEAD_LETTERS, message(&trace_id, life, &letter))
+    }
+
+    /// The store is away: no fault of the task, which waits without an attempt spent.
+    fn store_away(&self, task: &Task, error: &str) -> (usize, crate::ports::Message) {
+        tracing::warn!(%error, media_id = %task.media_id, "the store is away");
+        let (mut task, now) = (task.clone(), self.tools.clock.now());
+        match retry::move_off(&self.ladder, &mut task, STORE_AWAY, now) {
+            Next::Tier(index) => (tier(index), message(&task.trace_id, task.life, &task)),
+            Next::DeadLetter => {
+                let failure = Failure::new(Class::Transient, Reason::Internal, format!("the store is away: {error}"));
+                self.dead_letter(task, &failure, now)
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Ingest: events → pending.
+//!
+//! *Owns*: decoding events through the source's mapping, the first judgement on each URL, and a bounded memory of the
+//! attachments seen recently (an optimisation: what it misses, the tables catch).
+//! *Does not own*: fetching, retries, the events table (record makes its rows of the same plan).
+//!
+//! ```text
+//! events ─▶ [one batch of the log] ─▶ plan ─▶ pending   (a task)
+//!                                         └─▶ dlq       (a refused attachment, a poison event)
+//! ```
+//! Queues: none of its own; at most one batch is in memory, and [`SEEN`] ids.
+//! Promises: 1 (each attachment becomes a task or a dead letter), 3 (commits after both are durable), 10.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use longshore_core::format::{self, DeadLetter, ErrorNote, HEADER_INPUT, HEADER_TRUNCATED, HEADER_URL_FIELD, VERSION};
+use longshore_core::outcome::Failure;
+use longshore_core::source::{Attachment, RawEvent, Source};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::StageError;
+use crate::patience::{join, until_done};
+use crate::ports::{Clock, Delivery, Log, Message, Partition, Received};
+use crate::progress::Progress;
+use crate::topics::Topics;
+
+/// How many attachments are remembered as seen.
+pub const SEEN: usize = 262_144;
+
+/// The stage and what it works with.
+pub struct Ingest {
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// The source's mapping and policy.
+    pub source: Arc<Source>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Where it counts.
+    pub progress: Arc<Progress>,
+    /// Attachments that have a task in the log already.
+    pub seen: Seen,
+}
+
+/// A bounded set of ids, oldest out first.
+#[derive(Debug, Default)]
+pub struct Seen {
+    ids: HashSet<Uuid>,
+    order: VecDeque<Uuid>,
+}
+
+impl Seen {
+    /// Adds an id; returns whether it is new.
+    pub fn insert(&mut self, id: Uuid) -> bool {
+        if !self.ids.insert(id) {
+            return false;
+        }
+        self.order.push_back(id);
+        if self.order.len() > SEEN
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+        true
+    }
+}
+
+/// Makes a raw event of a message: the same for ingest and for the events table.
+pub(crate) fn raw_event(received: &Received) -> RawEvent<'_> {
+    let text = |name| received.message.header(name).and_then(|v| std::str::from_utf8(v).ok());
+    RawEvent {
+        bytes: received.message.value.as_deref().unwrap_or_default(),
+        url_field: text(HEADER_URL_FIELD),
+        truncated: text(HEADER_TRUNCATED).and_then(|v| v.parse().ok()),
+        ingested_at: received.appended_at,
+    }
+}
+
+#[derive(Default)]
+struct Output {
+    pending: Vec<Message>,
+    dead_letters: Vec<Message>,
+}
+
+impl Ingest {
+    /// Runs until `drain` is cancelled, then commits and leaves.
+    pub async fn run(mut self, drain: CancellationToken) -> Result<(), StageError> {
+        let topics = Topics::of(&self.source.name);
+        let events = topics.events();
+        let mut consumer = join(self.log.as_ref(), &topics.ingest_group(), &[&events]).await?;
+        loop {
+            let delivery = tokio::select! {
+                biased;
+                () = drain.cancelled() => break,
+                delivery = consumer.next() => delivery,
+            };
+            match delivery.map_err(|e| StageError(e.to_string()))? {
+                Delivery::Assigned { .. } => {}
+                Delivery::Revoked { partition, epoch } => {
+                    consumer.release(&partition, epoch).await?;
+                }
+                Delivery::Records { partition, epoch, records } => {
+                    let next = records.last().map_or(0, |r| r.offset + 1);
+                    let output = self.plan(&partition, &records);
+                    self.append(&topics, output).await?;
+                    consumer.commit(&partition, epoch, next).await?;
+                    Progress::add(&self.progress.events, records.len() as u64);
+                }
+            }
+        }
+        Ok(consumer.close().await?)
+    }
+
+    fn plan(&mut self, partition: &Partition, records: &[Received]) -> Output {
+        let mut output = Output::default();
+        for record in records.iter().filter(|r| r.message.value.is_some()) {
+            match self.source.plan(&raw_event(record)) {
+                Ok(event) => {
+                    for attachment in event.attachments {
+                        self.attachment(attachment, partition, record, &mut output);
+                    }
+                }
+                Err(failure) => output.dead_letters.push(self.poison(failure, partition, record)),
+            }
+        }
+        output
+    }
+
+    fn attachment(&mut self, attachment: Attachment, partition: &Partition, record: &Received, output: &mut Output) {
+        if !self.seen.insert(attachment.task.media_id) {
+            return;
+        }
+        let key = Some(Bytes::from(attachment.task.trace_id.clone()));
+        match attachment.refused {
+            None => {
+                Progress::add(&self.progress.tasks, 1);
+                let value = Some(format::encode(&attachment.task).into());
+                output.pending.push(Message { key, value, headers: Vec::new() });
+            }
+            Some(failure) => {
+                self.progress.count_failure(failure.class, failure.reason);
+                let mut letter = DeadLetter::of_task(attachment.task, self.note(&failure));
+                letter.input = Some(input_of(partition, record));
+                output.dead_letters.push(Message { key, value: Some(format::encode(&letter).into()), headers: Vec::new() });
+            }
+        }
+    }
+
+    fn poison(&self, failure: Failure, partition: &Partition, record: &Received) -> Message {
+        self.progress.count_failure(failure.class, failure.reason);
+        let error = self.note(&failure);
+        let letter = DeadLetter {
+            v: VERSION,
+            source: self.source.name.clone(),
+            status: failure.class,
+            first_error: None,
+            life: 0,
+            task: None,
+            original: record.message.value.as_ref().map(|v| STANDARD.encode(v)),
+            input: Some(input_of(partition, record)),
+            failed_at: error.at,
+            error,
+        };
+        Message { key: record.message.key.clone(), value: Some(format::encode(&letter).into()), headers: Vec::new() }
+    }
+
+    fn note(&self, failure: &Failure) -> ErrorNote {
+        let (class, reason, http_status) = (failure.class, failure.reason, failure.http_status);
+        ErrorNote { class, reason, message: failure.message.clone(), http_status, at: self.clock.now() }
+    }
+
+    async fn append(&self, topics: &Topics, output: Output) -> Result<(), StageError> {
+        let (pending, dead) = (topics.pending(), topics.dead_letters());
+        let append = |topic, batch: Vec<Message>| async move {
+            if batch.is_empty() {
+                return Ok(());
+            }
+            until_done("appending tasks", || self.log.append(topic, batch.clone())).await
+        };
+        let (tasks, letters) = tokio::join!(append(&pending, output.pending), append(&dead, output.dead_letters));
+        tasks.and(letters)
+    }
+}
+
+fn input_of(partition: &Partition, record: &Received) -> String {
+    let header = record.message.header(HEADER_INPUT).map(|v| String::from_utf8_lossy(v).into_owned());
+    header.unwrap_or_else(|| format!("{partition}@{}", record.offset))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_is_remembered_within_bounds() {
+        let mut seen = Seen::default();
+        assert!(seen.insert(Uuid::from_u128(0)));
+        assert!(!seen.insert(Uuid::from_u128(0)));
+        for id in 1..=SEEN as u128 {
+            assert!(seen.insert(Uuid::from_u128(id)));
+        }
+        assert_eq!((seen.ids.len(), seen.order.len()), (SEEN, SEEN));
+        assert!(seen.insert(Uuid::from_u128(0)), "the oldest was forgotten");
+    }
+}

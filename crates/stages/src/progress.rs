@@ -1,0 +1,83 @@
+//! What the stages have done so far, for progress bars and summaries.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use longshore_core::outcome::{Class, Reason};
+
+/// Counters of one run. All of them only grow, but for the gauges, which say so.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Events that ingest has decoded or refused.
+    pub events: AtomicU64,
+    /// Tasks that ingest has made.
+    pub tasks: AtomicU64,
+    /// Attachments stored by this run's downloads.
+    pub stored: AtomicU64,
+    /// Their bytes.
+    pub stored_bytes: AtomicU64,
+    /// Attempts that went to a retry tier.
+    pub retries: AtomicU64,
+    /// Dead letters written.
+    pub failed: AtomicU64,
+    /// Bytes read from origins, kept or not.
+    pub read_bytes: AtomicU64,
+    /// Gauge: downloads under way.
+    pub in_flight: AtomicU64,
+    /// Gauge: tasks that wait for a parked host or in a retry tier.
+    pub parked: AtomicU64,
+    /// Gauge: files that are complete and wait to become durable.
+    pub publishing: AtomicU64,
+    /// Rows added to `attachments`.
+    pub rows_stored: AtomicU64,
+    /// Rows added to `attachments_failed`.
+    pub rows_failed: AtomicU64,
+    /// Rows added to `events`.
+    pub rows_events: AtomicU64,
+    causes: Mutex<BTreeMap<(Class, Reason), u64>>,
+    busy: Mutex<BTreeMap<&'static str, Duration>>,
+}
+
+impl Progress {
+    /// Adds to a counter or a gauge.
+    pub fn add(counter: &AtomicU64, by: u64) {
+        counter.fetch_add(by, Relaxed);
+    }
+
+    /// Takes from a gauge.
+    pub fn take(gauge: &AtomicU64, by: u64) {
+        gauge.fetch_sub(by, Relaxed);
+    }
+
+    /// Reads a counter or a gauge.
+    pub fn get(counter: &AtomicU64) -> u64 {
+        counter.load(Relaxed)
+    }
+
+    /// Counts a dead letter by its cause.
+    pub fn count_failure(&self, class: Class, reason: Reason) {
+        Self::add(&self.failed, 1);
+        *lock(&self.causes).entry((class, reason)).or_default() += 1;
+    }
+
+    /// Dead letters written so far, by class and reason.
+    pub fn causes(&self) -> BTreeMap<(Class, Reason), u64> {
+        lock(&self.causes).clone()
+    }
+
+    /// Notes time that a part of the chain was busy.
+    pub fn spent(&self, part: &'static str, time: Duration) {
+        *lock(&self.busy).entry(part).or_default() += time;
+    }
+
+    /// How long each part has been busy.
+    pub fn busy(&self) -> BTreeMap<&'static str, Duration> {
+        lock(&self.busy).clone()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,333 @@
+//! Record: results → `attachments`, dead letters → `attachments_failed`, events → `events`.
+//!
+//! *Owns*: gathering rows into commits, and the rule *stored wins* (a failure of an attachment that is stored adds no
+//! row). *Does not own*: exactness by key (the Table port), the shape of rows (core), compaction's decisions.
+//!
+//! ```text
+//! results ─▶ [≤ max_rows, ≤ freshness] ─▶ attachments          each committer: gather, append, commit the
+//! dlq     ─▶ [≤ max_rows, ≤ freshness] ─▶ attachments_failed   watermark, then maintenance if due; rows that
+//! events  ─▶ [≤ max_rows, ≤ 10 s     ] ─▶ events               arrive meanwhile wait in the log
+//! ```
+//! Promises: 1, 2, 3 (the watermark is committed after the rows are durable), 5, 10.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use longshore_core::format::{self, DeadLetter, ErrorNote, FormatError, Stored, VERSION};
+use longshore_core::inventory;
+use longshore_core::outcome::{Class, Reason};
+use longshore_core::row::Row;
+use longshore_core::source::Source;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::StageError;
+use crate::ingest::raw_event;
+use crate::patience::{join, until_done};
+use crate::ports::{Clock, Consumer, Delivery, Epoch, Log, LogPosition, Message, Partition, Received, Table};
+use crate::progress::Progress;
+use crate::topics::Topics;
+
+/// When gathered rows are committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gather {
+    /// The longest a row waits for its commit to begin.
+    pub freshness: Duration,
+    /// The most rows in one commit.
+    pub max_rows: usize,
+}
+
+/// The three tables of a source.
+#[derive(Clone)]
+pub struct Tables {
+    /// `{source}_attachments`.
+    pub attachments: Arc<dyn Table>,
+    /// `{source}_attachments_failed`.
+    pub failed: Arc<dyn Table>,
+    /// `{source}_events`.
+    pub events: Arc<dyn Table>,
+}
+
+/// The stage and what it works with.
+#[derive(Clone)]
+pub struct Record {
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// The source, for the rows of its events.
+    pub source: Arc<Source>,
+    /// The inventory.
+    pub tables: Tables,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Where it counts.
+    pub progress: Arc<Progress>,
+    /// For results and dead letters.
+    pub gather: Gather,
+    /// For events, whose table commits seldom.
+    pub gather_events: Gather,
+    /// Once cancelled, rows are committed as soon as nothing more is at hand: the input has ended.
+    pub hurry: CancellationToken,
+}
+
+impl Record {
+    /// Runs the three committers until `drain` is cancelled; each commits what it has gathered, then leaves.
+    pub async fn run(self, drain: CancellationToken) -> Result<(), StageError> {
+        let topics = Topics::of(&self.source.name);
+        let results = self.committer("results", topics.record_results_group(), topics.results(), self.gather);
+        let failures = self.committer("dead letters", topics.record_failures_group(), topics.dead_letters(), self.gather);
+        let events = self.committer("events", topics.record_events_group(), topics.events(), self.gather_events);
+        tokio::try_join!(
+            results.run(Results(self.clone(), topics.dead_letters()), self.tables.attachments.clone(), &drain),
+            failures.run(Failures(self.clone()), self.tables.failed.clone(), &drain),
+            events.run(Events(self.clone()), self.tables.events.clone(), &drain),
+        )?;
+        Ok(())
+    }
+
+    fn committer(&self, part: &'static str, group: String, topic: String, gather: Gather) -> Committer {
+        let (log, progress, hurry) = (self.log.clone(), self.progress.clone(), self.hurry.clone());
+        Committer { part, log, progress, hurry, group, topic, gather }
+    }
+}
+
+/// Makes rows of the records of one topic.
+#[async_trait]
+trait Planner: Send {
+    async fn rows(&mut self, records: &[Received]) -> Result<Vec<Row>, StageError>;
+    /// The counter of rows added.
+    fn counter<'a>(&self, progress: &'a Progress) -> &'a AtomicU64;
+}
+
+struct Committer {
+    part: &'static str,
+    log: Arc<dyn Log>,
+    progress: Arc<Progress>,
+    hurry: CancellationToken,
+    group: String,
+    topic: String,
+    gather: Gather,
+}
+
+/// Rows that wait for their commit, and what may be committed to the log after it.
+#[derive(Default)]
+struct Batch {
+    rows: Vec<Row>,
+    next: BTreeMap<Partition, (Epoch, u64)>,
+    deadline: Option<Instant>,
+}
+
+/// What ended a gathering.
+enum Gathered {
+    Batch,
+    Revoked(Partition, Epoch),
+    Drained,
+}
+
+impl Committer {
+    async fn run(self, mut planner: impl Planner, table: Arc<dyn Table>, drain: &CancellationToken) -> Result<(), StageError> {
+        let mut consumer = join(self.log.as_ref(), &self.group, &[&self.topic]).await?;
+        loop {
+            let mut batch = Batch::default();
+            let gathered = self.gather(&mut planner, consumer.as_mut(), &mut batch, drain).await?;
+            let began = Instant::now();
+            self.commit(&planner, consumer.as_mut(), table.as_ref(), batch).await?;
+            self.progress.spent(self.part, began.elapsed());
+            match gathered {
+                Gathered::Batch => {}
+                Gathered::Revoked(partition, epoch) => {
+                    consumer.release(&partition, epoch).await?;
+                }
+                Gathered::Drained => break,
+            }
+        }
+        Ok(consumer.close().await?)
+    }
+
+    async fn gather(
+        &self,
+        planner: &mut impl Planner,
+        consumer: &mut dyn Consumer,
+        batch: &mut Batch,
+        drain: &CancellationToken,
+    ) -> Result<Gathered, StageError> {
+        while batch.rows.len() < self.gather.max_rows {
+            let delivery = tokio::select! {
+                biased;
+                () = drain.cancelled() => return Ok(Gathered::Drained),
+                delivery = consumer.next() => delivery?,
+                () = self.due(batch.deadline), if batch.deadline.is_some() => return Ok(Gathered::Batch),
+            };
+            match delivery {
+                Delivery::Assigned { .. } => {}
+                Delivery::Revoked { partition, epoch } => return Ok(Gathered::Revoked(partition, epoch)),
+                Delivery::Records { partition, epoch, records } => {
+                    let next = records.last().map_or(0, |r| r.offset + 1);
+                    batch.rows.extend(planner.rows(&records).await?);
+                    batch.next.insert(partition, (epoch, next));
+                    batch.deadline.get_or_insert_with(|| Instant::now() + self.gather.freshness);
+                }
+            }
+            if batch.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                break;
+            }
+        }
+        Ok(Gathered::Batch)
+    }
+
+    /// Returns when a gathered batch should wait no longer.
+    async fn due(&self, deadline: Option<Instant>) {
+        /// How long a hurried committer waits for company, so that a trickle does not become a commit a row.
+        const BREATH: Duration = Duration::from_millis(20);
+        let until = deadline.unwrap_or_else(Instant::now);
+        let hurried = async {
+            self.hurry.cancelled().await;
+            tokio::time::sleep(BREATH).await;
+        };
+        tokio::select! {
+            () = tokio::time::sleep_until(until) => {}
+            () = hurried => {}
+        }
+    }
+
+    async fn commit(
+        &self,
+        planner: &impl Planner,
+        consumer: &mut dyn Consumer,
+        table: &dyn Table,
+        batch: Batch,
+    ) -> Result<(), StageError> {
+        if !batch.rows.is_empty() {
+            let position = |(partition, (_, next)): (&Partition, &(Epoch, u64))| LogPosition {
+                partition: partition.clone(),
+                watermark: *next,
+            };
+            let positions: Vec<_> = batch.next.iter().map(position).collect();
+            let appended = until_done("committing rows", || table.append(batch.rows.clone(), &positions)).await?;
+            Progress::add(planner.counter(&self.progress), appended.added as u64);
+        }
+        for (partition, (epoch, next)) in batch.next {
+            consumer.commit(&partition, epoch, next).await?;
+        }
+        until_done("maintaining a table", || table.maintain()).await
+    }
+}
+
+/// results → attachments.
+struct Results(Record, String);
+
+#[async_trait]
+impl Planner for Results {
+    async fn rows(&mut self, records: &[Received]) -> Result<Vec<Row>, StageError> {
+        let mut rows = Vec::with_capacity(records.len());
+        let mut poison = Vec::new();
+        for record in records {
+            let Some(value) = &record.message.value else { continue };
+            match format::decode::<Stored>(value) {
+                Ok(stored) => rows.push(inventory::attachment_row(&stored, self.0.clock.now())),
+                Err(error @ FormatError::Newer(_)) => {
+                    return Err(StageError(format!("{} at offset {}: {error}", self.1, record.offset)));
+                }
+                Err(error) => poison.push(self.poison(record, &error)),
+            }
+        }
+        if !poison.is_empty() {
+            until_done("appending dead letters", || self.0.log.append(&self.1, poison.clone())).await?;
+        }
+        Ok(rows)
+    }
+
+    fn counter<'a>(&self, progress: &'a Progress) -> &'a AtomicU64 {
+        &progress.rows_stored
+    }
+}
+
+impl Results {
+    fn poison(&self, record: &Received, error: &FormatError) -> Message {
+        poison(&self.0.source.name, "results", record, error, self.0.clock.as_ref(), &self.0.progress)
+    }
+}
+
+/// The dead letter of a record of one of our own topics that cannot be read.
+pub(crate) fn poison(
+    source: &str,
+    topic: &str,
+    record: &Received,
+    error: &FormatError,
+    clock: &dyn Clock,
+    progress: &Progress,
+) -> Message {
+    progress.count_failure(Class::Poison, Reason::Undecodable);
+    let at = clock.now();
+    let letter = DeadLetter {
+        v: VERSION,
+        source: source.to_owned(),
+        status: Class::Poison,
+        error: ErrorNote { class: Class::Poison, reason: Reason::Undecodable, message: error.to_string(), http_status: None, at },
+        first_error: None,
+        life: 0,
+        task: None,
+        original: record.message.value.as_ref().map(|v| STANDARD.encode(v)),
+        input: Some(format!("{topic}@{}", record.offset)),
+        failed_at: at,
+    };
+    Message { key: record.message.key.clone(), value: Some(format::encode(&letter).into()), headers: Vec::new() }
+}
+
+/// dlq → attachments_failed.
+struct Failures(Record);
+
+#[async_trait]
+impl Planner for Failures {
+    async fn rows(&mut self, records: &[Received]) -> Result<Vec<Row>, StageError> {
+        let now = self.0.clock.now();
+        let mut rows = Vec::with_capacity(records.len());
+        for record in records {
+            let Some(value) = &record.message.value else { continue };
+            match format::decode::<DeadLetter>(value) {
+                Ok(letter) => rows.extend(inventory::failed_row(&letter, now)),
+                Err(error @ FormatError::Newer(_)) => {
+                    return Err(StageError(format!("dead letter at offset {}: {error}", record.offset)));
+                }
+                Err(error) => {
+                    tracing::warn!(offset = record.offset, %error, "a dead letter cannot be read; it stays in its topic")
+                }
+            }
+        }
+        let keys: Vec<_> = rows.iter().map(|row| inventory::key(row.key.id)).collect();
+        let attachments = &self.0.tables.attachments;
+        let stored = until_done("looking up stored attachments", || attachments.known(&keys)).await?;
+        let mut stored = stored.into_iter();
+        rows.retain(|_| !stored.next().unwrap_or(false));
+        Ok(rows)
+    }
+
+    fn counter<'a>(&self, progress: &'a Progress) -> &'a AtomicU64 {
+        &progress.rows_failed
+    }
+}
+
+/// events → events.
+struct Events(Record);
+
+#[async_trait]
+impl Planner for Events {
+    async fn rows(&mut self, records: &[Received]) -> Result<Vec<Row>, StageError> {
+        let source = &self.0.source;
+        let now = self.0.clock.now();
+        let row = |record: &Received| {
+            let raw = raw_event(record);
+            let event = source.plan(&raw).ok()?;
+            Some(inventory::event_row(&source.name, &event, raw.bytes, raw.ingested_at, now))
+        };
+        Ok(records.iter().filter(|r| r.message.value.is_some()).filter_map(row).collect())
+    }
+
+    fn counter<'a>(&self, progress: &'a Progress) -> &'a AtomicU64 {
+        &progress.rows_events
+    }
+}
