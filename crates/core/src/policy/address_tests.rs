@@ -10,7 +10,6 @@ fn ruling(address: &str, allow: &[&str]) -> Ruling {
 
 #[test]
 fn every_special_block_is_refused_at_both_ends_and_not_beyond() {
-    // (first, last, whether the neighbours outside are public)
     for (first, last) in [
         ("0.0.0.0", "0.255.255.255"),
         ("10.0.0.0", "10.255.255.255"),
