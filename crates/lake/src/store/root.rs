@@ -1,0 +1,219 @@
+//! The store's directory: opening what is below it without ever leaving it.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use longshore_stages::ports::StoreError;
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::error::store_error;
+use super::{LocalOptions, Owner, SyncMode, Unfinished};
+
+/// Where unfinished files are kept that must have a name. Object paths cannot begin like this.
+pub(super) const UPLOADS: &str = ".longshore-uploads";
+/// What is added to a component that should be a directory and is something else.
+const NOT_A_DIRECTORY: &str = "~dir";
+/// How many times it is added.
+const DIRECTORY_TRIES: usize = 8;
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// A directory below the root, and the path really taken to it.
+pub(super) struct Parent {
+    handle: Option<OwnedFd>,
+    /// The path below the root; empty for the root itself.
+    pub(super) path: String,
+}
+
+/// The store's directory, held open.
+pub(super) struct Root {
+    path: PathBuf,
+    handle: OwnedFd,
+    /// Whether unfinished files can do without a name.
+    pub(super) nameless: bool,
+    pub(super) sync: SyncMode,
+}
+
+impl Root {
+    /// Opens the directory; a writer creates it and finds out how unfinished files can be kept.
+    pub(super) fn open(path: &Path, options: &LocalOptions) -> Result<Self, StoreError> {
+        let failed = |error: &io::Error| store_error("open the object store", path, error);
+        let writer = options.owner != Owner::Reader;
+        if writer {
+            std::fs::create_dir_all(path).map_err(|error| failed(&error))?;
+        }
+        // The root itself may be a link: it was named by the user.
+        let handle =
+            fs::open(path, DIRECTORY.difference(OFlags::NOFOLLOW), Mode::empty()).map_err(|error| failed(&error.into()))?;
+        let mut root = Root { path: path.to_path_buf(), handle, nameless: false, sync: options.sync };
+        if writer {
+            fs::accessat(&root.handle, ".", fs::Access::WRITE_OK | fs::Access::EXEC_OK, AtFlags::EACCESS)
+                .map_err(|error| failed(&error.into()))?;
+            root.nameless = options.unfinished == Unfinished::Auto && root.can_do_without_names();
+        }
+        if options.owner == Owner::Exclusive {
+            root.remove_leftovers().map_err(|error| failed(&error))?;
+        }
+        Ok(root)
+    }
+
+    /// The directory, as people wrote it.
+    pub(super) fn shown(&self) -> std::path::Display<'_> {
+        self.path.display()
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn handle(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+
+    pub(super) fn error(&self, doing: &str, error: &io::Error) -> StoreError {
+        store_error(doing, &self.path, error)
+    }
+
+    /// The handle of a parent.
+    pub(super) fn of<'a>(&'a self, parent: &'a Parent) -> BorrowedFd<'a> {
+        parent.handle.as_ref().map_or(self.handle(), AsFd::as_fd)
+    }
+
+    /// Opens a directory below the root if it is there, following no link; an empty path is the root.
+    pub(super) fn find(&self, path: &str) -> io::Result<Parent> {
+        if path.is_empty() {
+            return Ok(Parent { handle: None, path: String::new() });
+        }
+        if let Some(handle) = self.find_at_once(path) {
+            return Ok(Parent { handle: Some(handle), path: path.to_string() });
+        }
+        let mut parent: Option<OwnedFd> = None;
+        for name in path.split('/').filter(|name| !matches!(*name, "" | "." | "..")) {
+            let at = parent.as_ref().map_or(self.handle(), AsFd::as_fd);
+            parent = Some(fs::openat(at, name, DIRECTORY, Mode::empty())?);
+        }
+        Ok(Parent { handle: parent, path: path.to_string() })
+    }
+
+    /// Opens a directory below the root and creates what is missing. Something else in its way makes it go to another
+    /// name, see the module's header.
+    pub(super) fn find_or_create(&self, path: &str) -> io::Result<Parent> {
+        if let Ok(parent) = self.find(path) {
+            return Ok(parent);
+        }
+        let mut parent = Parent { handle: None, path: String::new() };
+        for name in path.split('/') {
+            let (handle, used) = enter(self.of(&parent), name)?;
+            let path = if parent.path.is_empty() { used } else { format!("{}/{used}", parent.path) };
+            parent = Parent { handle: Some(handle), path };
+        }
+        Ok(parent)
+    }
+
+    /// One system call instead of one for each component, where the kernel has it (Linux 5.6, `openat2`).
+    #[cfg(target_os = "linux")]
+    fn find_at_once(&self, path: &str) -> Option<OwnedFd> {
+        use rustix::fs::ResolveFlags;
+        let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        fs::openat2(&self.handle, path, DIRECTORY, Mode::empty(), inside).ok()
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn find_at_once(&self, _path: &str) -> Option<OwnedFd> {
+        None
+    }
+
+    /// Opens a regular file for reading, following no link; anything else counts as not there.
+    pub(super) fn open_file(&self, path: &str) -> io::Result<Option<(File, u64)>> {
+        let (parent, name) = split(path);
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = self.find(parent).and_then(|parent| Ok(fs::openat(self.of(&parent), name, flags, Mode::empty())?));
+        let file = match opened {
+            Ok(handle) => File::from(handle),
+            Err(error) if is_absent(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let meta = file.metadata()?;
+        Ok(meta.is_file().then_some((file, meta.len())))
+    }
+
+    /// Makes everything written so far below the root durable, data and names alike.
+    #[cfg(target_os = "linux")]
+    pub(super) fn sync_all(&self) -> io::Result<()> {
+        Ok(fs::syncfs(&self.handle)?)
+    }
+
+    /// Elsewhere than on Linux one sync for all does not wait for the disk: see `Publisher`, which syncs file by file.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn sync_all(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    #[cfg(target_os = "linux")]
+    fn can_do_without_names(&self) -> bool {
+        use std::os::fd::AsRawFd;
+        let probe = fs::openat(&self.handle, ".", OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR);
+        probe.is_ok_and(|file| fs::stat(format!("/proc/self/fd/{}", file.as_raw_fd())).is_ok())
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn can_do_without_names(&self) -> bool {
+        false
+    }
+
+    /// Removes the unfinished files of writers that are gone, and their directory.
+    fn remove_leftovers(&self) -> io::Result<()> {
+        let uploads = match self.find(UPLOADS) {
+            Ok(uploads) => uploads,
+            Err(error) if is_absent(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        for entry in fs::Dir::read_from(self.of(&uploads))? {
+            let entry = entry?;
+            let stat = fs::statat(self.of(&uploads), entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
+            if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+                fs::unlinkat(self.of(&uploads), entry.file_name(), AtFlags::empty())?;
+            }
+        }
+        // What is not ours stays, and with it the directory.
+        let _ = fs::unlinkat(&self.handle, UPLOADS, AtFlags::REMOVEDIR);
+        Ok(())
+    }
+}
+
+/// The directory and the name of a path.
+pub(super) fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
+}
+
+/// Whether an error says that nothing of ours is there: nothing at all, or a link or file where a directory should be.
+pub(super) fn is_absent(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG | Errno::NXIO))
+}
+
+/// Opens the directory `name`, creating it if need be, or the first of its substitutes that is one.
+fn enter(at: BorrowedFd<'_>, name: &str) -> io::Result<(OwnedFd, String)> {
+    let mut name = name.to_string();
+    for _ in 0..DIRECTORY_TRIES {
+        match open_or_create(at, &name) {
+            Ok(handle) => return Ok((handle, name)),
+            Err(Errno::NOTDIR | Errno::LOOP) => name.push_str(NOT_A_DIRECTORY),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Errno::NOTDIR.into())
+}
+
+fn open_or_create(at: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+    match fs::openat(at, name, DIRECTORY, Mode::empty()) {
+        Err(Errno::NOENT) => {}
+        other => return other,
+    }
+    match fs::mkdirat(at, name, Mode::from_raw_mode(0o777)) {
+        Ok(()) | Err(Errno::EXIST) => fs::openat(at, name, DIRECTORY, Mode::empty()),
+        Err(error) => Err(error),
+    }
+}
