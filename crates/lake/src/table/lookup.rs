@@ -1,0 +1,249 @@
+//! Which of these keys do these files hold?
+//!
+//! Key range first (rows are sorted, so it leaves about one row group per file), then the Bloom filter, then the key
+//! column itself, which alone decides. One read of a row group serves every key of the batch that may be in it.
+//!
+//! *Bounds*: filters, decoded keys and footers are cached within `Options::filter_memory`, `Options::key_memory` and
+//! 8 MiB; at most eight row groups are read at a time.
+
+use std::sync::Arc;
+
+use deltalake_core::arrow::array::{AsArray, RecordBatch};
+use deltalake_core::arrow::datatypes::Int64Type;
+use deltalake_core::arrow::error::ArrowError;
+use deltalake_core::parquet::arrow::ProjectionMask;
+use deltalake_core::parquet::arrow::arrow_reader::ArrowReaderMetadata;
+use deltalake_core::parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
+use deltalake_core::parquet::bloom_filter::Sbbf;
+use futures::TryStreamExt;
+use longshore_core::row::Key;
+use longshore_stages::ports::TableError;
+use object_store::{ObjectStore, ObjectStoreExt};
+use uuid::Uuid;
+
+use super::cache::{Cache, KeyColumn};
+use super::fault::Fault;
+use super::file::{DataFile, FileIndex};
+use super::options::Options;
+use super::rows::texts;
+use super::shape::Shape;
+
+/// Row groups that are read at a time.
+const READS: usize = 8;
+/// Footers that are read at a time.
+const FOOTERS: usize = 16;
+/// Bytes of parsed footers kept.
+const FOOTER_MEMORY: usize = 8 << 20;
+
+type GroupId = (u64, usize);
+
+/// Answers look-ups over one table's files.
+pub(crate) struct Lookup {
+    store: Arc<dyn ObjectStore>,
+    shape: Arc<Shape>,
+    filters: Cache<GroupId, Arc<Sbbf>>,
+    keys: Cache<GroupId, Arc<KeyColumn>>,
+    footers: Cache<u64, ArrowReaderMetadata>,
+}
+
+/// One row group that may hold some of the keys.
+struct Candidate {
+    file: Arc<DataFile>,
+    index: Arc<FileIndex>,
+    group: usize,
+    /// Where the keys in the group's range stand among the sorted keys.
+    from: usize,
+    to: usize,
+}
+
+impl Candidate {
+    fn id(&self) -> GroupId {
+        (self.file.id, self.group)
+    }
+}
+
+/// The distinct keys, sorted, and which of them were found.
+struct Search<'a> {
+    keys: Vec<&'a Key>,
+    found: Vec<bool>,
+}
+
+impl Search<'_> {
+    fn open(&self, candidate: &Candidate) -> Vec<usize> {
+        (candidate.from..candidate.to).filter(|i| !self.found[*i]).collect()
+    }
+}
+
+impl Lookup {
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, shape: Arc<Shape>, options: &Options) -> Self {
+        Lookup {
+            store,
+            shape,
+            filters: Cache::new(options.filter_memory),
+            keys: Cache::new(options.key_memory),
+            footers: Cache::new(FOOTER_MEMORY),
+        }
+    }
+
+    /// Remembers the keys of a file that was just written: one row group after the other, sorted.
+    pub(crate) fn remember(&self, file: &DataFile, index: &FileIndex, keys: &[Key]) {
+        let mut rest = keys;
+        for (at, group) in index.groups.iter().enumerate() {
+            let (own, others) = rest.split_at(rest.len().min(usize::try_from(group.rows).unwrap_or(usize::MAX)));
+            rest = others;
+            let column = KeyColumn::new(own.to_vec(), self.shape.spec.key_sequence.is_some());
+            let bytes = column.bytes();
+            self.keys.put((file.id, at), Arc::new(column), bytes);
+        }
+    }
+
+    /// Forgets what belongs to no active file.
+    pub(crate) fn forget(&self, active: impl Fn(u64) -> bool) {
+        self.filters.retain(|(file, _)| active(*file));
+        self.keys.retain(|(file, _)| active(*file));
+        self.footers.retain(|file| active(*file));
+    }
+
+    /// For each key, in order, whether one of the files holds it.
+    pub(crate) async fn holds(&self, files: &[Arc<DataFile>], keys: &[Key]) -> Result<Vec<bool>, Fault> {
+        let mut sorted: Vec<&Key> = keys.iter().collect();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let mut search = Search { found: vec![false; sorted.len()], keys: sorted };
+        let candidates = self.candidates(files, &search).await?;
+        let (cached, unread): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|c| self.try_cached(c, &mut search));
+        drop(cached);
+        for chunk in unread.chunks(READS) {
+            let reads = chunk.iter().map(|candidate| self.read(candidate, &search));
+            for hits in futures::future::try_join_all(reads).await? {
+                hits.into_iter().for_each(|i| search.found[i] = true);
+            }
+        }
+        Ok(keys.iter().map(|key| search.keys.binary_search(&key).is_ok_and(|at| search.found[at])).collect())
+    }
+
+    async fn candidates(&self, files: &[Arc<DataFile>], search: &Search<'_>) -> Result<Vec<Candidate>, Fault> {
+        if search.keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut candidates = Vec::new();
+        for chunk in files.chunks(FOOTERS) {
+            let indexes = chunk.iter().map(|file| file.index(&self.store, &self.shape));
+            let indexes = futures::future::try_join_all(indexes).await?;
+            chunk.iter().zip(indexes).for_each(|(file, index)| candidates.extend(in_range(file, &index, &search.keys)));
+        }
+        Ok(candidates)
+    }
+
+    /// Looks into keys that are in memory; says whether they were.
+    fn try_cached(&self, candidate: &Candidate, search: &mut Search<'_>) -> bool {
+        let Some(column) = self.keys.get(candidate.id()) else { return false };
+        for i in search.open(candidate) {
+            search.found[i] = column.contains(search.keys[i]);
+        }
+        true
+    }
+
+    /// The keys that the row group holds: filter first, then the column.
+    async fn read(&self, candidate: &Candidate, search: &Search<'_>) -> Result<Vec<usize>, Fault> {
+        let mut open = search.open(candidate);
+        if !open.is_empty()
+            && let Some(filter) = self.filter(candidate).await?
+        {
+            open.retain(|i| may_hold(&filter, &search.keys[*i].id));
+        }
+        if open.is_empty() {
+            return Ok(open);
+        }
+        let column = self.key_column(candidate).await?;
+        open.retain(|i| column.contains(search.keys[*i]));
+        Ok(open)
+    }
+
+    async fn filter(&self, candidate: &Candidate) -> Result<Option<Arc<Sbbf>>, Fault> {
+        let Some(range) = candidate.index.groups[candidate.group].filter.clone() else { return Ok(None) };
+        if let Some(filter) = self.filters.get(candidate.id()) {
+            return Ok(Some(filter));
+        }
+        let path = &candidate.file.path;
+        let bytes = self.store.get_range(path, range).await.map_err(|e| Fault::of(&format!("reading {path}"), &e))?;
+        let filter = Sbbf::from_bytes(&bytes).map_err(|e| Fault::of(&format!("reading a filter of {path}"), &e))?;
+        let filter = Arc::new(filter);
+        self.filters.put(candidate.id(), filter.clone(), bytes.len() + 96);
+        Ok(Some(filter))
+    }
+
+    async fn key_column(&self, candidate: &Candidate) -> Result<Arc<KeyColumn>, Fault> {
+        let file = &candidate.file;
+        let failed = |e: &(dyn std::error::Error + 'static)| Fault::of(&format!("reading the keys of {}", file.path), e);
+        let footer = self.footer(file).await?;
+        let names = std::iter::once(self.shape.key_name()).chain(self.shape.sequence_name());
+        let mask = ProjectionMask::columns(footer.parquet_schema(), names);
+        let stream = ParquetRecordBatchStreamBuilder::new_with_metadata(file.reader(&self.store), footer)
+            .with_row_groups(vec![candidate.group])
+            .with_projection(mask)
+            .with_batch_size(super::file::ROW_GROUP_ROWS)
+            .build()
+            .map_err(|e| failed(&e))?;
+        let batches: Vec<RecordBatch> = stream.try_collect().await.map_err(|e| failed(&e))?;
+        let mut keys = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
+        for batch in &batches {
+            keys.extend(self.shape.keys_of(batch).map_err(|what| foreign_key(file, &what))?);
+        }
+        let column = Arc::new(KeyColumn::new(keys, self.shape.spec.key_sequence.is_some()));
+        self.keys.put(candidate.id(), column.clone(), column.bytes());
+        Ok(column)
+    }
+
+    async fn footer(&self, file: &DataFile) -> Result<ArrowReaderMetadata, Fault> {
+        if let Some(footer) = self.footers.get(file.id) {
+            return Ok(footer);
+        }
+        let metadata = file.metadata(&self.store).await?;
+        let bytes = metadata.memory_size();
+        let footer = ArrowReaderMetadata::try_new(metadata, Default::default());
+        let footer = footer.map_err(|e| Fault::of(&format!("reading {}", file.path), &e))?;
+        self.footers.put(file.id, footer.clone(), bytes);
+        Ok(footer)
+    }
+}
+
+fn in_range(file: &Arc<DataFile>, index: &Arc<FileIndex>, keys: &[&Key]) -> Vec<Candidate> {
+    let range = |(group, bounds): (usize, &super::file::Group)| {
+        let from = keys.partition_point(|key| key.id < bounds.lowest);
+        let to = keys.partition_point(|key| key.id <= bounds.highest);
+        (from < to).then(|| Candidate { file: file.clone(), index: index.clone(), group, from, to })
+    };
+    index.groups.iter().enumerate().filter_map(range).collect()
+}
+
+fn may_hold(filter: &Sbbf, id: &Uuid) -> bool {
+    let mut buffer = Uuid::encode_buffer();
+    filter.check::<str>(id.as_hyphenated().encode_lower(&mut buffer))
+}
+
+fn foreign_key(file: &DataFile, what: &ArrowError) -> TableError {
+    TableError::Fatal(format!(
+        "{}: {what}; the file was not written by Longshore. Take its rows out of the table, or choose another place",
+        file.path
+    ))
+}
+
+impl Shape {
+    /// The keys of rows as a data file holds them, in order.
+    pub(crate) fn keys_of(&self, batch: &RecordBatch) -> Result<Vec<Key>, ArrowError> {
+        let missing = |name: &str| ArrowError::SchemaError(format!("the column {name} is missing"));
+        let ids = batch.column_by_name(self.key_name()).ok_or_else(|| missing(self.key_name()))?;
+        let id = |text: Option<&str>| {
+            let parsed = text.and_then(|t| Uuid::try_parse(t).ok());
+            parsed.ok_or_else(|| ArrowError::ParseError(format!("`{}` holds something that is not a UUID", self.key_name())))
+        };
+        let ids = texts(ids)?.into_iter().map(id).collect::<Result<Vec<_>, _>>()?;
+        let Some(name) = self.sequence_name() else {
+            return Ok(ids.into_iter().map(|id| Key { id, sequence: 0 }).collect());
+        };
+        let sequences =
+            batch.column_by_name(name).and_then(|c| c.as_primitive_opt::<Int64Type>()).ok_or_else(|| missing(name))?;
+        Ok(ids.into_iter().zip(sequences.values()).map(|(id, sequence)| Key { id, sequence: *sequence }).collect())
+    }
+}

@@ -1,0 +1,104 @@
+//! Reading a table's rows: file by file, row group by row group, never more than one batch in hand.
+
+use std::sync::Arc;
+
+use deltalake_core::arrow::array::{ArrayRef, Date32Array, RecordBatch};
+use deltalake_core::arrow::datatypes::{DataType, Field, Schema};
+use deltalake_core::arrow::error::ArrowError;
+use deltalake_core::parquet::arrow::ProjectionMask;
+use deltalake_core::parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use longshore_stages::ports::TableError;
+
+use super::fault::Fault;
+use super::file::DataFile;
+use super::{ExactTable, Inner};
+
+/// Rows in one batch of a scan.
+const BATCH_ROWS: usize = 8_192;
+
+impl ExactTable {
+    /// The rows of the table as of now, in no particular order, as batches that hold these columns in this order.
+    /// Files that vanish while the scan runs (it took longer than the retention) are an error.
+    ///
+    /// # Errors
+    /// `Fatal` for a column that the table does not have; then those of the store.
+    pub async fn scan(&self, columns: &[&str]) -> Result<BoxStream<'static, Result<RecordBatch, TableError>>, TableError> {
+        let inner = self.inner.clone();
+        let missing = columns.iter().find(|name| !inner.shape.spec.columns.iter().any(|c| c.name == **name));
+        if let Some(name) = missing {
+            return Err(TableError::Fatal(format!("the table {} has no column `{name}`", inner.shape.spec.name)));
+        }
+        let columns: Arc<[String]> = columns.iter().map(|c| (*c).to_owned()).collect();
+        let files = self.files().await?;
+        let opened = futures::stream::iter(files).then(move |file| scan_file(inner.clone(), file, columns.clone()));
+        Ok(opened.try_flatten().map_err(Fault::into_table_error).boxed())
+    }
+
+    /// How many rows the table has now.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn count(&self) -> Result<u64, TableError> {
+        let mut rows = 0;
+        for file in self.files().await? {
+            rows += match file.rows {
+                Some(rows) => rows,
+                None => {
+                    let index = file.index(&self.inner.store, &self.inner.shape).await.map_err(Fault::into_table_error)?;
+                    index.groups.iter().map(|g| g.rows).sum()
+                }
+            };
+        }
+        Ok(rows)
+    }
+
+    /// How many active files the table has now.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn file_count(&self) -> Result<usize, TableError> {
+        Ok(self.files().await?.len())
+    }
+
+    async fn files(&self) -> Result<Vec<Arc<DataFile>>, TableError> {
+        let mut state = self.inner.state.lock().await;
+        self.inner.refresh(&mut state).await?;
+        Ok(state.list())
+    }
+}
+
+async fn scan_file(
+    inner: Arc<Inner>,
+    file: Arc<DataFile>,
+    columns: Arc<[String]>,
+) -> Result<BoxStream<'static, Result<RecordBatch, Fault>>, Fault> {
+    let path = file.path.clone();
+    let failed = move |e: &(dyn std::error::Error + 'static)| Fault::of(&format!("reading {path}"), e);
+    let builder = ParquetRecordBatchStreamBuilder::new(file.reader(&inner.store)).await.map_err(|e| failed(&e))?;
+    let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().map(String::as_str));
+    let stream = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build().map_err(|e| failed(&e))?;
+    let arranged = stream.map(move |batch| {
+        let batch = batch.map_err(|e| failed(&e))?;
+        arrange(&inner, &file, &columns, &batch).map_err(|e| failed(&e))
+    });
+    Ok(arranged.boxed())
+}
+
+/// Brings the columns into the order asked for, with the partition column among them.
+fn arrange(inner: &Inner, file: &DataFile, columns: &[String], batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let mut fields = Vec::new();
+    let mut arrays: Vec<ArrayRef> = Vec::new();
+    for name in columns {
+        if name == inner.shape.partition_name() {
+            fields.push(Field::new(name, DataType::Date32, true));
+            arrays.push(Arc::new(Date32Array::from_iter((0..batch.num_rows()).map(|_| file.day))));
+            continue;
+        }
+        fields.push(batch.schema_ref().field_with_name(name)?.clone());
+        arrays.extend(batch.column_by_name(name).cloned());
+    }
+    let rows = deltalake_core::arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &rows)
+}
