@@ -131,13 +131,19 @@ async fn links_inside_the_root_are_never_followed() {
     fs::write(outside.path().join("secret"), b"secret").unwrap();
     std::os::unix::fs::symlink(outside.path(), dir.path().join("out")).unwrap();
     std::os::unix::fs::symlink(outside.path().join("secret"), dir.path().join("link.txt")).unwrap();
+    fs::create_dir(outside.path().join("sub")).unwrap();
     assert_eq!(put(&store, "out/x.txt", b"x").await.unwrap().path, "out~dir/x.txt");
+    assert_eq!(put(&store, "out/sub/x.txt", b"x").await.unwrap().path, "out~dir/sub/x.txt");
+    assert_eq!(fs::read_dir(outside.path().join("sub")).unwrap().count(), 0);
     let beside = put(&store, "link.txt", b"secret").await.unwrap();
     assert!(!beside.adopted && beside.path.starts_with("link-"), "{beside:?}");
     assert_eq!(store.stat("out/secret").await.unwrap(), None);
     assert!(store.read("link.txt").await.unwrap().is_none());
-    assert_eq!(listed(&store).await.keys().cloned().collect::<Vec<_>>(), [beside.path, "out~dir/x.txt".into()]);
-    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
+    assert_eq!(
+        listed(&store).await.keys().cloned().collect::<Vec<_>>(),
+        [beside.path, "out~dir/sub/x.txt".into(), "out~dir/x.txt".into()]
+    );
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -176,3 +176,38 @@ impl Request {
 fn tell(answer: Answer, reply: Result<Reply, StoreError>) {
     let _ = answer.send(reply);
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::super::Owner;
+    use super::*;
+
+    /// A name is only durable after the sync that follows it.
+    #[tokio::test]
+    async fn a_file_is_acknowledged_one_sync_after_it_got_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Arc::new(Root::open(dir.path(), &LocalOptions::new(Owner::Exclusive)).unwrap());
+        let mut cycles = Cycles { root: root.clone(), named: Vec::new() };
+        let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let sealed = Box::new(Sealed::new(Temporary::create(root).unwrap(), place));
+        let (answer, mut answered) = oneshot::channel();
+        cycles.cycle(vec![Request::Place(sealed, "a/x".into(), answer)]);
+        assert!(dir.path().join("a/x").exists());
+        assert!(answered.try_recv().is_err(), "its name is not durable yet");
+        cycles.cycle(Vec::new());
+        assert!(matches!(answered.try_recv(), Ok(Ok(Reply::Placed(path))) if path == "a/x"));
+    }
+
+    #[tokio::test]
+    async fn an_upload_that_was_given_up_gets_no_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Arc::new(Root::open(dir.path(), &LocalOptions::new(Owner::Exclusive)).unwrap());
+        let mut cycles = Cycles { root: root.clone(), named: Vec::new() };
+        let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let sealed = Box::new(Sealed::new(Temporary::create(root).unwrap(), place));
+        cycles.cycle(vec![Request::Place(sealed, "x".into(), oneshot::channel().0)]);
+        assert!(!dir.path().join("x").exists());
+    }
+}
