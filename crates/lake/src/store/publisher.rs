@@ -207,7 +207,9 @@ mod tests {
         let mut cycles = Cycles { root: root.clone(), named: Vec::new() };
         let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let sealed = Box::new(Sealed::new(Temporary::create(root).unwrap(), place));
-        cycles.cycle(vec![Request::Place(sealed, "x".into(), oneshot::channel().0)]);
+        let (answer, answered) = oneshot::channel();
+        drop(answered);
+        cycles.cycle(vec![Request::Place(sealed, "x".into(), answer)]);
         assert!(!dir.path().join("x").exists());
     }
 }
