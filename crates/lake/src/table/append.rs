@@ -266,12 +266,12 @@ impl Inner {
         if state.confirmed.age(&self.options) > FRESH && self.last_checkpoint().await? >= version {
             return Ok(Put::Stale);
         }
-        if self.is_stale(state.confirmed) || self.is_stale(commit.born) {
+        if self.is_stale(state, state.confirmed) || self.is_stale(state, commit.born) {
             return Ok(Put::Stale);
         }
         let started = self.options.moment();
         match self.put_new(&commit_path(version), bytes).await {
-            Ok(()) if self.is_stale(started) => Ok(Put::Unknown(TableError::Unavailable(format!(
+            Ok(()) if self.is_stale(state, started) => Ok(Put::Unknown(TableError::Unavailable(format!(
                 "this process slept while it committed version {version} of {}",
                 self.root.display()
             )))),
@@ -283,8 +283,8 @@ impl Inner {
         }
     }
 
-    fn is_stale(&self, since: Moment) -> bool {
-        since.age(&self.options) > self.options.stale_after()
+    fn is_stale(&self, state: &State, since: Moment) -> bool {
+        since.age(&self.options) > state.stale_after
     }
 
     /// Step 3. When a commit or a file that would have to be read is gone, the whole table is asked again.

@@ -34,7 +34,7 @@ use super::stats::Stats;
 /// Rows in the largest row group.
 pub(crate) const ROW_GROUP_ROWS: usize = 65_536;
 /// Encoded bytes in the largest row group, about: a merge holds one row group of each of its inputs.
-const ROW_GROUP_BYTES: usize = 8 << 20;
+const ROW_GROUP_BYTES: usize = 4 << 20;
 /// False hits of a Bloom filter.
 const FALSE_HITS: f64 = 1e-4;
 /// Bytes read from a file's end to find its footer.
@@ -199,7 +199,6 @@ pub(crate) fn properties(shape: &Shape, most_rows: usize) -> WriterProperties {
 pub(crate) struct Drafted {
     pub(crate) file: DataFile,
     pub(crate) stats: String,
-    pub(crate) rows: u64,
 }
 
 impl Drafted {
@@ -248,5 +247,5 @@ pub(crate) fn encode(shape: &Shape, day: i32, batch: &RecordBatch) -> Result<(Dr
     let rows = batch.num_rows() as u64;
     let file = DataFile::new(new_path(shape, day), Some(day), bytes.len() as u64, Some(rows));
     file.set_index(FileIndex::of(&metadata, shape)?);
-    Ok((Drafted { file, stats: stats.json(), rows }, bytes))
+    Ok((Drafted { file, stats: stats.json() }, bytes))
 }

@@ -7,6 +7,8 @@
 //! - `lookup`, `cache`: which files hold these keys
 //! - `state`, `guard`: the view of the table, how it advances, and what it refuses
 //! - `file`, `stats`, `rows`, `shape`: data files, and rows in them
+//! - `upkeep`, `compact`, `merge`: checkpoints, log clean-up, compaction and vacuum
+//! - `scan`: reading the rows
 //! - `probe`: does the store create atomically at all?
 //!
 //! *Memory*, whatever the size of the table: `Options::filter_memory` + `Options::key_memory` + 8 MiB of footers, about
@@ -14,10 +16,12 @@
 
 mod append;
 mod cache;
+mod compact;
 mod fault;
 mod file;
 mod guard;
 mod lookup;
+mod merge;
 mod options;
 mod probe;
 mod root;
@@ -26,6 +30,7 @@ mod scan;
 mod shape;
 mod state;
 mod stats;
+mod upkeep;
 
 use std::sync::Arc;
 
@@ -42,10 +47,13 @@ use self::fault::{Fault, table_error};
 use self::lookup::Lookup;
 use self::shape::Shape;
 use self::state::State;
+use self::upkeep::Upkeep;
 
+pub use self::compact::Compacted;
 pub use self::options::Options;
 pub use self::root::Root;
 pub use self::rows::to_cells;
+pub use self::upkeep::{Checkpointed, Vacuumed};
 pub use deltalake_core::arrow;
 
 /// The tables of one place: each in a directory of its name.
@@ -101,6 +109,9 @@ pub(crate) struct Inner {
     access: Access,
     /// Held for the whole of an append: commits of one process never contend with each other.
     state: Mutex<State>,
+    /// Held by whoever compacts, checkpoints or vacuums.
+    upkeep: Mutex<()>,
+    schedule: Upkeep,
 }
 
 impl ExactTable {
@@ -117,6 +128,7 @@ impl ExactTable {
             Some(state) => state,
             None => inner.create().await?,
         };
+        inner.schedule.checkpoint.store(inner.last_checkpoint().await?, std::sync::atomic::Ordering::Relaxed);
         Ok(inner.opened(state))
     }
 
@@ -149,8 +161,10 @@ impl Inner {
     fn unopened(root: Root, spec: TableSpec, options: Options, access: Access) -> Unopened {
         let (store, log, shape) = (root.scoped(), root.log_store(), Arc::new(Shape::new(spec)));
         let lookup = Lookup::new(store.clone(), shape.clone(), &options);
-        let nothing = State { version: 0, files: Arc::default(), confirmed: options.moment() };
-        Unopened(Inner { root, store, log, shape, options, lookup, access, state: Mutex::new(nothing) })
+        let nothing =
+            State { version: 0, files: Arc::default(), confirmed: options.moment(), stale_after: options.retention / 4 };
+        let (upkeep, schedule) = (Mutex::new(()), Upkeep::new(options.moment()));
+        Unopened(Inner { root, store, log, shape, options, lookup, access, state: Mutex::new(nothing), upkeep, schedule })
     }
 
     async fn create(&self) -> Result<State, TableError> {
@@ -234,6 +248,6 @@ impl Table for ExactTable {
     }
 
     async fn maintain(&self) -> Result<(), TableError> {
-        self.inner.may_write()
+        self.maintain_now().await
     }
 }

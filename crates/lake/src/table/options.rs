@@ -45,11 +45,6 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The age at which a state or an uncommitted file is discarded.
-    pub(crate) fn stale_after(&self) -> Duration {
-        self.retention / 4
-    }
-
     pub(crate) fn moment(&self) -> Moment {
         Moment { steady: Instant::now(), wall: self.clock.now() }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use deltalake_core::kernel::{Add, LogicalFileView, Remove};
+use deltalake_core::table::config::TablePropertiesExt;
 use deltalake_core::{DeltaTable, DeltaTableError};
 use futures::TryStreamExt;
 use longshore_stages::ports::TableError;
@@ -40,6 +41,9 @@ pub(crate) struct State {
     pub(crate) files: Arc<Files>,
     /// When it was last seen that no later version existed.
     pub(crate) confirmed: Moment,
+    /// The age at which the view, or an uncommitted file, is discarded: a quarter of the shortest time for which
+    /// anybody who keeps to the table's properties keeps log entries and files.
+    pub(crate) stale_after: Duration,
 }
 
 impl State {
@@ -130,7 +134,10 @@ impl Inner {
         let views: Vec<_> = views.try_collect().await.map_err(|e| failed(&e))?;
         let files = views.iter().map(|view| self.to_file(&Listed::from(view))).collect::<Result<Vec<_>, _>>()?;
         let files = files.into_iter().map(|file| (file.path.clone(), file)).collect();
-        Ok(State { version: snapshot.version(), files: Arc::new(files), confirmed })
+        let properties = snapshot.table_config();
+        let kept = properties.log_retention_duration().min(properties.deleted_file_retention_duration());
+        let stale_after = kept.min(self.options.retention) / 4;
+        Ok(State { version: snapshot.version(), files: Arc::new(files), confirmed, stale_after })
     }
 
     /// Reads the table anew, keeping what is remembered of files that are still there.
@@ -158,7 +165,7 @@ impl Inner {
     pub(crate) async fn follow(&self, state: &mut State) -> Result<Vec<Arc<DataFile>>, Fault> {
         let mut added = Vec::new();
         loop {
-            if state.confirmed.age(&self.options) > self.options.stale_after() {
+            if state.confirmed.age(&self.options) > state.stale_after {
                 return Err(Fault::Gone(format!("version {} was seen too long ago", state.version)));
             }
             let started = self.options.moment();
@@ -186,6 +193,10 @@ impl Inner {
         for line in &lines {
             line.protocol.as_ref().map_or(Ok(()), |p| guard::check_protocol(&place, p))?;
             line.metadata.as_ref().map_or(Ok(()), |m| guard::check_metadata(&place, &self.shape, m))?;
+        }
+        if lines.iter().any(|line| line.metadata.is_some()) {
+            // Still our table, but its retention may have changed.
+            return Err(Fault::Gone(format!("version {} changes the table's properties", state.version + 1)));
         }
         let removed = lines.iter().filter_map(|l| l.remove.as_ref()).map(|r| to_path(&r.path));
         let removed: Vec<Path> = removed.collect();

@@ -1,5 +1,7 @@
 //! A small inventory to test with, and a store whose answers can be made to go wrong.
 
+#![allow(dead_code)] // each test file uses its part
+
 use std::fmt;
 use std::ops::Range;
 use std::path::Path as OsPath;

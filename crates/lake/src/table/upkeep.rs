@@ -1,0 +1,234 @@
+//! What keeps a table cheap while it grows: checkpoints, log clean-up, compaction and vacuum.
+//!
+//! *Owns*: when each is due, and one background task at a time that does them. `maintain` only looks and starts it, so
+//! appends never wait for more than one commit of a compaction.
+//! *Never deletes* anything younger than the retention: neither a file that an older version still names, nor one that
+//! nobody names yet.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use deltalake_core::DeltaTable;
+use deltalake_core::protocol::checkpoints;
+use deltalake_core::table::config::TablePropertiesExt;
+use futures::TryStreamExt;
+use longshore_stages::ports::TableError;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStoreExt};
+use tokio::task::JoinHandle;
+
+use super::compact::{Compacted, Zeal};
+use super::fault::table_error;
+use super::options::Moment;
+use super::state::is_hidden;
+use super::{ExactTable, Inner};
+
+/// Files of fewer rows are merged when a table is closed.
+const TIDY_ROWS: u64 = 262_144;
+/// A table that is closed gets a checkpoint if it has so many commits since the last.
+const TIDY_COMMITS: u64 = 10;
+
+/// What a vacuum did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Vacuumed {
+    /// Files that were deleted.
+    pub files: usize,
+    /// Their size.
+    pub bytes: u64,
+}
+
+/// What a checkpoint did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Checkpointed {
+    /// The version that readers now start from.
+    pub version: u64,
+    /// Expired log entries that were deleted.
+    pub log_files_deleted: usize,
+}
+
+/// What happened last, and the task in flight.
+pub(crate) struct Upkeep {
+    pub(crate) checkpoint: AtomicU64,
+    job: std::sync::Mutex<Job>,
+}
+
+struct Job {
+    task: Option<JoinHandle<Result<(), TableError>>>,
+    vacuumed: Moment,
+}
+
+impl Upkeep {
+    pub(crate) fn new(now: Moment) -> Self {
+        Upkeep { checkpoint: AtomicU64::new(0), job: std::sync::Mutex::new(Job { task: None, vacuumed: now }) }
+    }
+}
+
+impl ExactTable {
+    /// Writes a checkpoint of the present version and deletes log entries that have expired.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn checkpoint_now(&self) -> Result<Checkpointed, TableError> {
+        self.inner.may_write()?;
+        let _turn = self.inner.upkeep.lock().await;
+        self.inner.checkpoint().await
+    }
+
+    /// Deletes files that left the table, or never became part of it, longer ago than the retention.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn vacuum_now(&self) -> Result<Vacuumed, TableError> {
+        self.inner.may_write()?;
+        let _turn = self.inner.upkeep.lock().await;
+        self.inner.vacuum().await
+    }
+
+    /// Waits for the upkeep in flight and leaves a tidy table: small files merged, a checkpoint if many commits came
+    /// since the last. The table can still be used.
+    ///
+    /// # Errors
+    /// Those of the store; the rows are safe whatever it returns.
+    pub async fn close(&self) -> Result<(), TableError> {
+        self.inner.may_write()?;
+        let running = self.inner.jobs().task.take();
+        if let Some(task) = running {
+            ended(task).await?;
+        }
+        let _turn = self.inner.upkeep.lock().await;
+        let _: Compacted = self.inner.compact(Zeal::AllBelow(TIDY_ROWS)).await?;
+        let commits = self.inner.state().await?.version.saturating_sub(self.inner.schedule.checkpoint.load(Ordering::Relaxed));
+        if commits >= TIDY_COMMITS {
+            self.inner.checkpoint().await?;
+        }
+        Ok(())
+    }
+
+    /// Starts what is due. An error of the last run is reported here once.
+    pub(crate) async fn maintain_now(&self) -> Result<(), TableError> {
+        self.inner.may_write()?;
+        let finished = self.inner.jobs().task.take_if(|task| task.is_finished());
+        if let Some(task) = finished {
+            ended(task).await?;
+        }
+        let Some(due) = self.inner.due() else { return Ok(()) };
+        let inner = self.inner.clone();
+        let mut job = self.inner.jobs();
+        if job.task.is_none() {
+            if due.vacuum {
+                job.vacuumed = inner.options.moment();
+            }
+            job.task = Some(tokio::spawn(async move { inner.run(due).await }));
+        }
+        Ok(())
+    }
+}
+
+async fn ended(task: JoinHandle<Result<(), TableError>>) -> Result<(), TableError> {
+    match task.await {
+        Ok(Err(TableError::Unavailable(error))) => {
+            tracing::warn!(%error, "upkeep of a table did not succeed and is tried again later");
+            Ok(())
+        }
+        Ok(result) => result,
+        Err(error) => Err(TableError::Unavailable(format!("upkeep of a table broke off: {error}"))),
+    }
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    compaction: bool,
+    checkpoint: bool,
+    vacuum: bool,
+}
+
+impl Inner {
+    fn jobs(&self) -> std::sync::MutexGuard<'_, Job> {
+        self.schedule.job.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Looks without waiting: while an append holds the table, nothing is due.
+    fn due(&self) -> Option<Due> {
+        let state = self.state.try_lock().ok()?;
+        let (busy, vacuumed) = {
+            let job = self.jobs();
+            (job.task.is_some(), job.vacuumed)
+        };
+        let commits = state.version.saturating_sub(self.schedule.checkpoint.load(Ordering::Relaxed));
+        let due = Due {
+            compaction: self.compaction_due(&state),
+            checkpoint: commits >= self.options.checkpoint_every,
+            vacuum: vacuumed.age(&self.options) > self.vacuum_period(),
+        };
+        (!busy && (due.compaction || due.checkpoint || due.vacuum)).then_some(due)
+    }
+
+    fn vacuum_period(&self) -> Duration {
+        (self.options.retention / 24).max(Duration::from_secs(1))
+    }
+
+    async fn run(self: Arc<Self>, due: Due) -> Result<(), TableError> {
+        let _turn = self.upkeep.lock().await;
+        if due.compaction {
+            self.compact(Zeal::Due).await?;
+        }
+        if due.checkpoint {
+            self.checkpoint().await?;
+        }
+        if due.vacuum {
+            self.vacuum().await?;
+        }
+        Ok(())
+    }
+
+    async fn loaded(&self) -> Result<DeltaTable, TableError> {
+        let mut table = DeltaTable::new(self.log.clone());
+        table.load().await.map_err(|e| table_error(&format!("loading the table at {}", self.root.display()), &e))?;
+        Ok(table)
+    }
+
+    pub(crate) async fn checkpoint(&self) -> Result<Checkpointed, TableError> {
+        let failed =
+            |e: &deltalake_core::DeltaTableError| table_error(&format!("writing a checkpoint of {}", self.root.display()), e);
+        let table = self.loaded().await?;
+        let version = table.version().unwrap_or(0);
+        checkpoints::create_checkpoint(&table, None).await.map_err(|e| failed(&e))?;
+        self.schedule.checkpoint.fetch_max(version, Ordering::Relaxed);
+        let log_files_deleted = checkpoints::cleanup_metadata(&table, None).await.map_err(|e| failed(&e))?;
+        tracing::debug!(table = %self.shape.spec.name, version, log_files_deleted, "checkpoint");
+        Ok(Checkpointed { version, log_files_deleted })
+    }
+
+    pub(crate) async fn vacuum(&self) -> Result<Vacuumed, TableError> {
+        let what = || format!("vacuuming the table at {}", self.root.display());
+        let table = self.loaded().await?;
+        let snapshot = table.snapshot().map_err(|e| table_error(&what(), &e))?;
+        let retention = self.options.retention.max(snapshot.table_config().deleted_file_retention_duration());
+        let cutoff = self.options.now_ms() - i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+        let mut kept: HashSet<Path> = snapshot.log_data().iter().map(|view| view.object_store_path()).collect();
+        let tombstones = snapshot.all_tombstones(self.log.as_ref());
+        let young = tombstones.try_filter(|t| std::future::ready(t.deletion_timestamp().is_none_or(|at| at >= cutoff)));
+        let young: Vec<_> =
+            young.map_ok(|t| Path::parse(t.path().as_ref())).try_collect().await.map_err(|e| table_error(&what(), &e))?;
+        kept.extend(young.into_iter().flatten());
+        let expired = |object: &ObjectMeta| {
+            let old = object.last_modified.timestamp_millis() < cutoff;
+            std::future::ready(old && !is_hidden(&object.location) && !kept.contains(&object.location))
+        };
+        let objects: Vec<ObjectMeta> =
+            self.store.list(None).try_filter(expired).try_collect().await.map_err(|e| table_error(&what(), &e))?;
+        let mut done = Vacuumed::default();
+        for object in objects {
+            match self.store.delete(&object.location).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(e) => return Err(table_error(&what(), &e)),
+            }
+            done = Vacuumed { files: done.files + 1, bytes: done.bytes + object.size };
+        }
+        self.root.sweep().await;
+        Ok(done)
+    }
+}
