@@ -20,6 +20,7 @@ pub(super) struct Tools {
     pub(super) origin: Arc<dyn Origin>,
     pub(super) store: Arc<dyn Store>,
     pub(super) source: Arc<Source>,
+    pub(super) headers: Vec<(String, String)>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) progress: Arc<Progress>,
 }
@@ -64,8 +65,8 @@ impl Beginning {
 
 /// Fetches the task's body into an upload.
 pub(super) async fn fetch(tools: &Tools, task: &Task) -> Result<Arrived, Trouble> {
-    let Opened { content_type, etag, mut body, .. } =
-        tools.origin.open(Request { url: task.url.clone(), headers: Vec::new() }).await?;
+    let request = Request { url: task.url.clone(), headers: tools.headers.clone() };
+    let Opened { content_type, etag, mut body, .. } = tools.origin.open(request).await?;
     let mut upload = tools.store.begin().await?;
     let (mut hash, mut bytes, mut beginning) = (Sha256::new(), 0u64, Beginning::default());
     while let Some(piece) = body.chunk().await? {

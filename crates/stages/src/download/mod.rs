@@ -75,6 +75,8 @@ pub struct Download {
     pub store: Arc<dyn Store>,
     /// The source's policy.
     pub source: Arc<Source>,
+    /// Headers sent with every request.
+    pub headers: Vec<(String, String)>,
     /// The retry tiers.
     pub ladder: Ladder,
     /// Bounds.

@@ -60,6 +60,7 @@ impl Worker {
             origin: stage.origin.clone(),
             store: stage.store.clone(),
             source: stage.source.clone(),
+            headers: stage.headers.clone(),
             clock: stage.clock.clone(),
             progress: stage.progress.clone(),
         };

@@ -1,0 +1,264 @@
+//! What the user types.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::settings::{parse_duration, parse_size};
+
+/// Turns events that carry attachment URLs into files and one exact inventory.
+#[derive(Debug, Parser)]
+#[command(name = "longshore", version, max_term_width = 110, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Download the files of a list of URLs into a directory with an exact inventory
+    Fetch(FetchArgs),
+    /// Run the whole chain against a local server with good, failing, slow and hostile files
+    Demo(DemoArgs),
+    /// Show where every stage of a directory stands
+    Status(StatusArgs),
+    /// Look at the rows of the inventory
+    Inventory(InventoryArgs),
+    /// Prove that nothing is lost and nothing is counted twice
+    Reconcile(ReconcileArgs),
+    /// Explain the policy's verdict on a URL, without contacting anybody
+    CheckUrl(CheckUrlArgs),
+    /// Look at the dead letters
+    Dlq(DlqArgs),
+}
+
+/// Which directory a command looks at.
+#[derive(Debug, Clone, Args)]
+pub struct PlaceArgs {
+    /// The directory that `fetch --to` wrote
+    #[arg(long, value_name = "DIR", default_value = "./lake")]
+    pub to: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What may be fetched, and where it goes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Policy")]
+pub struct PolicyArgs {
+    /// Allow this host only (repeatable); `*.example.com` stands for its subdomains [default: any public host]
+    #[arg(long, value_name = "HOST")]
+    pub allow_host: Vec<String>,
+    /// Allow this private network, for example 10.0.0.0/8 (repeatable)
+    #[arg(long, value_name = "CIDR")]
+    pub allow_private: Vec<String>,
+    /// Allow http as well as https
+    #[arg(long)]
+    pub allow_http: bool,
+    /// Allow these file types only, for example pdf,jpg [default: any]
+    #[arg(long, value_name = "TYPES", value_delimiter = ',')]
+    pub file_types: Vec<String>,
+    /// The largest file, for example 500MB or 2GiB [default: no limit]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub max_size: Option<u64>,
+    /// The object path, from {host} {path} {name} {ext} {media_id} {trace_id} {event_date}
+    #[arg(long, value_name = "TEMPLATE", default_value = "{host}/{path}")]
+    pub path: String,
+}
+
+/// `longshore fetch`
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Examples:\n  longshore fetch urls.txt --to ./lake\n  longshore fetch events.ndjson.gz more.csv --url-col link --to ./lake\n  \
+                        cat urls.txt | longshore fetch - --to ./lake\n\nExit codes: 0 all stored; 1 failed; 2 wrong usage; 3 finished, but some attachments failed."
+)]
+pub struct FetchArgs {
+    /// Lists of URLs: NDJSON, CSV, TSV or plain, also gzipped; `-` is standard input. Without any, an interrupted run goes on
+    #[arg(value_name = "INPUT")]
+    pub inputs: Vec<String>,
+    /// The directory for files, tables and state
+    #[arg(long, value_name = "DIR", default_value = "./lake")]
+    pub to: PathBuf,
+    /// The column (name, or number from 1) or JSON field that holds the URL
+    #[arg(long, value_name = "COLUMN")]
+    pub url_col: Option<String>,
+    /// Policy flags.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+    /// A request header `Name: value` (repeatable); not forwarded to other hosts on a redirect
+    #[arg(long, value_name = "HEADER")]
+    pub header: Vec<String>,
+    /// Downloads at once
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub max_in_flight: u32,
+    /// Downloads at once from one host
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub per_host: u32,
+    /// Delays of the retries; an attempt more than there are delays is the last. `none` for no retry
+    #[arg(long, value_name = "DELAYS", default_value = "1s,5s,30s")]
+    pub retry: String,
+    /// The longest wait for a host that answers with Retry-After
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration)]
+    pub max_wait: Duration,
+    /// Longest wait for a connection
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    pub timeout_connect: Duration,
+    /// Longest wait for the first byte of an answer
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    pub timeout_first_byte: Duration,
+    /// Longest wait for the next byte
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    pub timeout_idle: Duration,
+    /// Longest time for one attempt
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = parse_duration)]
+    pub timeout_total: Duration,
+    /// Do not sync files to disk: faster, and a power cut may lose or cut files (for throwaway data)
+    #[arg(long)]
+    pub no_sync: bool,
+    /// Print the summary as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print nothing but errors
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// `longshore demo`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Example:\n  longshore demo --to ./demo\n\nExit codes: 0 every outcome was as predicted; 1 not.")]
+pub struct DemoArgs {
+    /// Where to keep what it makes [default: a new directory under the system's temporary directory]
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<PathBuf>,
+    /// Print the outcome as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `longshore status`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Example:\n  longshore status --to ./lake --watch")]
+pub struct StatusArgs {
+    /// The directory.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// Repeat every second until Ctrl-C
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// `longshore inventory`
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Examples:\n  longshore inventory --to ./lake --where 'file_type=PDF' --where 'bytes_downloaded>1000000'\n  \
+                        longshore inventory --to ./lake --table failed --json"
+)]
+pub struct InventoryArgs {
+    /// The directory.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// Which table: attachments, failed or events
+    #[arg(long, value_name = "TABLE", default_value = "attachments")]
+    pub table: String,
+    /// A condition COLUMN OP VALUE with = != < <= > >= or ~ (contains); repeat it for more, all must hold
+    #[arg(long = "where", value_name = "CONDITION")]
+    pub conditions: Vec<String>,
+    /// Columns to show, separated by commas [default: the most telling ones; all with --json]
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    pub columns: Vec<String>,
+    /// The most rows to show; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub limit: usize,
+    /// Print the number of rows only
+    #[arg(long)]
+    pub count: bool,
+}
+
+/// `longshore reconcile`
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Example:\n  longshore reconcile --to ./lake --objects --deep\n\nExit codes: 0 nothing is wrong; 1 failed; 3 faults were found."
+)]
+pub struct ReconcileArgs {
+    /// The directory.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// Look at events of this day and later only, for example 2026-11-23
+    #[arg(long, value_name = "DATE")]
+    pub since: Option<String>,
+    /// Check that each row's object exists with the row's size, and name objects without a row
+    #[arg(long)]
+    pub objects: bool,
+    /// Read each object and compare its SHA-256 too
+    #[arg(long)]
+    pub deep: bool,
+}
+
+/// `longshore check-url`
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Example:\n  longshore check-url 'http://169.254.169.254/latest/' --allow-http\n\nExit codes: 0 allowed; 3 refused."
+)]
+pub struct CheckUrlArgs {
+    /// The URL
+    pub url: String,
+    /// Policy flags.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `longshore dlq`
+#[derive(Debug, Clone, Args)]
+pub struct DlqArgs {
+    /// What to do with the dead letters.
+    #[command(subcommand)]
+    pub command: DlqCommand,
+}
+
+/// The commands of `longshore dlq`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum DlqCommand {
+    /// List dead letters
+    #[command(after_help = "Example:\n  longshore dlq ls --to ./lake --class permanent --host '*.example.com'")]
+    Ls(DlqFilter),
+    /// Show dead letters whole, with the original bytes of poison
+    #[command(after_help = "Example:\n  longshore dlq show 17 --to ./lake")]
+    Show {
+        /// Offsets in the dead-letter topic, or media ids
+        #[arg(required = true)]
+        ids: Vec<String>,
+        /// The directory.
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+}
+
+/// Which dead letters.
+#[derive(Debug, Clone, Args)]
+pub struct DlqFilter {
+    /// The directory.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// Only of this host; `*.example.com` stands for its subdomains
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// Only of this outcome class: transient, permanent, rejected or poison
+    #[arg(long, value_name = "CLASS")]
+    pub class: Option<String>,
+    /// Only those that failed at least this long ago, for example 1h
+    #[arg(long, value_name = "AGE", value_parser = parse_duration)]
+    pub older: Option<Duration>,
+    /// Only those that failed at most this long ago
+    #[arg(long, value_name = "AGE", value_parser = parse_duration)]
+    pub newer: Option<Duration>,
+    /// The most to show; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: usize,
+}

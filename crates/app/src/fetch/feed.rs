@@ -1,0 +1,167 @@
+//! The feed: input lines → events topic, without those whose attachment is known already.
+//!
+//! ```text
+//! reader thread ─▶ [≤ 4 batches of ≤ 4,096 lines or 2 MiB] ─▶ known? ─▶ events topic
+//! ```
+//! *Known* is what has a row in `attachments` or `attachments_failed`, and what an earlier run left in the log. A line
+//! that is skipped was an event before: the input is reread whole at every run, and costs a look-up a line.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use anyhow::{Result, anyhow};
+use bytes::Bytes;
+use longshore_core::format::{HEADER_INPUT, HEADER_TRUNCATED, HEADER_URL_FIELD};
+use longshore_core::row::Key;
+use longshore_core::{ids, inventory, source};
+use longshore_lake::table::ExactTable;
+use longshore_log::EmbeddedLog;
+use longshore_stages::ports::{Log, Message, Table};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::cli::FetchArgs;
+use crate::input::{self, Line};
+use crate::pipeline::World;
+
+const BATCH_LINES: usize = 4_096;
+const BATCH_BYTES: usize = 2 << 20;
+const BATCHES: usize = 4;
+
+/// How far the feed is.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    /// Lines read.
+    pub(crate) lines: AtomicU64,
+    /// Lines skipped because their attachment is known.
+    pub(crate) known: AtomicU64,
+    /// Lines appended as events.
+    pub(crate) fed: AtomicU64,
+}
+
+/// The feed, running.
+pub(crate) struct Feed {
+    task: Option<JoinHandle<Result<()>>>,
+    totals: Arc<Totals>,
+}
+
+struct Feeder {
+    log: Arc<EmbeddedLog>,
+    topic: String,
+    attachments: ExactTable,
+    failed: ExactTable,
+    in_log: HashSet<Uuid>,
+    totals: Arc<Totals>,
+}
+
+impl Feed {
+    /// Starts to read the inputs; ends early when `stop` is cancelled.
+    pub(crate) fn start(args: &FetchArgs, world: &World, stop: CancellationToken) -> Result<Self> {
+        let totals = Arc::new(Totals::default());
+        // Opened here, so that a wrong name is said before anything runs.
+        let inputs = args.inputs.iter().map(|name| input::open(name, args.url_col.as_deref())).collect::<Result<Vec<_>>>()?;
+        let feeder = Feeder {
+            log: world.log.clone(),
+            topic: world.topics.events(),
+            attachments: world.attachments.clone(),
+            failed: world.failed.clone(),
+            in_log: world.in_log.iter().copied().collect(),
+            totals: totals.clone(),
+        };
+        let (sender, batches) = mpsc::channel(BATCHES);
+        std::thread::Builder::new().name("input".into()).spawn(move || read(inputs, &sender))?;
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => Ok(()),
+                fed = feeder.run(batches) => fed,
+            }
+        });
+        Ok(Feed { task: Some(task), totals })
+    }
+
+    /// Whether lines may still come.
+    pub(crate) fn is_running(&self) -> bool {
+        self.task.is_some()
+    }
+
+    /// Returns when the input has been read.
+    pub(crate) async fn ended(&mut self) -> Result<()> {
+        let Some(task) = &mut self.task else { return Ok(()) };
+        let ended = task.await.map_err(|e| anyhow!("reading the input broke down: {e}"));
+        self.task = None;
+        ended?
+    }
+
+    /// How far it is.
+    pub(crate) fn totals(&self) -> &Totals {
+        &self.totals
+    }
+}
+
+/// Reads all inputs into batches, on a thread of its own: files and pipes block.
+fn read(inputs: Vec<input::Lines>, batches: &mpsc::Sender<Result<Vec<Line>>>) {
+    let (mut batch, mut bytes) = (Vec::with_capacity(BATCH_LINES), 0);
+    for line in inputs.into_iter().flatten() {
+        match line {
+            Ok(line) => {
+                bytes += line.event.len();
+                batch.push(line);
+            }
+            Err(error) => {
+                let _ = batches.blocking_send(Err(error));
+                return;
+            }
+        }
+        if batch.len() >= BATCH_LINES || bytes >= BATCH_BYTES {
+            bytes = 0;
+            if batches.blocking_send(Ok(std::mem::take(&mut batch))).is_err() {
+                return;
+            }
+        }
+    }
+    let _ = batches.blocking_send(Ok(batch));
+}
+
+impl Feeder {
+    async fn run(self, mut batches: mpsc::Receiver<Result<Vec<Line>>>) -> Result<()> {
+        while let Some(batch) = batches.recv().await {
+            let batch = batch?;
+            self.totals.lines.fetch_add(batch.len() as u64, Relaxed);
+            let new = self.unknown(batch).await?;
+            if new.is_empty() {
+                continue;
+            }
+            let count = new.len() as u64;
+            self.log.append(&self.topic, new.into_iter().map(message).collect()).await?;
+            self.totals.fed.fetch_add(count, Relaxed);
+        }
+        Ok(())
+    }
+
+    /// The lines whose attachment is neither in a table nor in the log.
+    async fn unknown(&self, batch: Vec<Line>) -> Result<Vec<(Line, Option<Uuid>)>> {
+        let with_id = batch.into_iter().map(|line| {
+            let id = line.truncated.is_none().then(|| source::media_id_of(&line.event, line.url_field.as_deref())).flatten();
+            (line, id)
+        });
+        let fresh: Vec<_> =
+            with_id.filter(|(line, id)| !self.in_log.contains(&id.unwrap_or_else(|| ids::event_key(&line.event)))).collect();
+        let keys: Vec<Key> = fresh.iter().map(|(_, id)| inventory::key(id.unwrap_or_default())).collect();
+        let (stored, failed) = tokio::try_join!(self.attachments.known(&keys), self.failed.known(&keys))?;
+        let known = stored.iter().zip(&failed).map(|(stored, failed)| *stored || *failed);
+        let new: Vec<_> = fresh.into_iter().zip(known).filter(|(_, known)| !known).map(|(line, _)| line).collect();
+        let (lines, fed) = (self.totals.lines.load(Relaxed), self.totals.fed.load(Relaxed));
+        self.totals.known.store(lines.saturating_sub(fed + new.len() as u64), Relaxed);
+        Ok(new)
+    }
+}
+
+fn message((line, id): (Line, Option<Uuid>)) -> Message {
+    let mut headers = vec![(HEADER_INPUT.to_owned(), Bytes::from(line.place))];
+    headers.extend(line.url_field.map(|field| (HEADER_URL_FIELD.to_owned(), Bytes::from(field))));
+    headers.extend(line.truncated.map(|length| (HEADER_TRUNCATED.to_owned(), Bytes::from(length.to_string()))));
+    Message { key: id.map(|id| Bytes::from(id.to_string())), value: Some(line.event.into()), headers }
+}

@@ -1,0 +1,176 @@
+//! `longshore fetch`: a batch from a list of URLs to files and an exact inventory.
+//!
+//! The input is fed into the embedded log as events; the same stages as in a service take it from there. The run ends
+//! when the input is read and every group has read its topics to the end, as of one moment of the log.
+
+mod feed;
+mod progress_bar;
+mod signals;
+mod summary;
+mod watch;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use longshore_core::retry::Ladder;
+use longshore_origin::{Settings, Timeouts};
+use longshore_stages::download::Limits;
+use longshore_stages::record::Gather;
+
+use crate::cli::FetchArgs;
+use crate::exit;
+use crate::pipeline::{Plan, Stages, World};
+use crate::place::Place;
+use crate::settings;
+use feed::Feed;
+use progress_bar::Display;
+use signals::Stop;
+pub(crate) use summary::Summary;
+use watch::Watch;
+
+/// Bodies that are complete and wait for their sync.
+const PUBLISHING: usize = 1_024;
+/// Offsets in a partition's window.
+const WINDOW: usize = 4_096;
+
+/// Runs the command.
+pub(crate) async fn run(args: FetchArgs) -> Result<u8> {
+    let stop = Stop::on_signals()?;
+    let display = Display::new(args.quiet || args.json);
+    let summary = fetch(&args, &stop, &display).await?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&summary)?);
+    } else if !args.quiet {
+        println!("{summary}");
+    }
+    Ok(if summary.interrupted {
+        exit::FAILED
+    } else if summary.unresolved > 0 {
+        exit::FOUND
+    } else {
+        exit::DONE
+    })
+}
+
+/// Fetches what the arguments name, until every attachment is terminal or `stop` says to stop.
+pub(crate) async fn fetch(args: &FetchArgs, stop: &Stop, display: &Display) -> Result<Summary> {
+    raise_open_files();
+    let plan = plan(args)?;
+    if args.inputs.is_empty() && !plan.place.state().is_dir() {
+        bail!("no INPUT, and {} holds no interrupted run to go on with: name a list of URLs", plan.place.root.display());
+    }
+    let began = Instant::now();
+    let world = World::open(&plan).await?;
+    let mut stages = world.start(&plan)?;
+    let feed = Feed::start(args, &world, stop.draining())?;
+    let mut watch = Watch::new(&plan);
+    let driven = drive(&mut stages, feed, &world, &mut watch, stop, display).await;
+    display.clear();
+    if driven.is_err() {
+        stages.abort().await;
+    }
+    let interrupted = driven.with_context(|| {
+        format!("stopped; once the cause is removed, the same command goes on in {}", plan.place.root.display())
+    })?;
+    tidy(&world).await?;
+    let summary = Summary::of(&world, &plan, &watch, began.elapsed(), interrupted).await?;
+    drop(stages);
+    world.log.close().await?;
+    Ok(summary)
+}
+
+/// Sees the run to its end; returns whether it was interrupted.
+async fn drive(
+    stages: &mut Stages,
+    mut feed: Feed,
+    world: &World,
+    watch: &mut Watch,
+    stop: &Stop,
+    display: &Display,
+) -> Result<bool> {
+    let mut tick = tokio::time::interval(Duration::from_millis(50));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let draining = stop.draining();
+    while stages.running() > 0 {
+        tokio::select! {
+            () = stop.at_once() => {
+                stages.abort().await;
+                bail!("stopped at once; nothing is lost, what was under way is done again by the next run");
+            }
+            () = draining.cancelled(), if !stages.drain.is_cancelled() => {
+                display.say("Stopping: letting downloads under way end (Ctrl-C again stops at once)");
+                stages.drain.cancel();
+                stages.hurry.cancel();
+            }
+            ended = feed.ended(), if feed.is_running() => ended?,
+            Some(ended) = stages.next_end() => {
+                ended?;
+                if draining.is_cancelled() && stages.running() == 1 {
+                    stages.drain_record.cancel();
+                }
+            }
+            _ = tick.tick() => {
+                let seen = watch.look(world, feed.totals()).await?;
+                display.show(&seen);
+                if !feed.is_running() && seen.upstream_idle {
+                    stages.hurry.cancel();
+                }
+                if !feed.is_running() && seen.idle {
+                    stages.drain.cancel();
+                    stages.drain_record.cancel();
+                }
+            }
+        }
+    }
+    watch.look(world, feed.totals()).await?;
+    Ok(draining.is_cancelled() && !watch.idle())
+}
+
+/// Leaves the tables in good order for those who read them next.
+async fn tidy(world: &World) -> Result<()> {
+    for table in [&world.attachments, &world.failed, &world.events] {
+        table.close().await?;
+    }
+    Ok(())
+}
+
+fn plan(args: &FetchArgs) -> Result<Plan> {
+    if args.to.to_str().is_some_and(|to| to.contains("://")) {
+        bail!("--to {}: only a local directory can be the target in this version", args.to.display());
+    }
+    let source = settings::source(&args.policy)?;
+    let headers = args.header.iter().map(|h| settings::parse_header(h)).collect::<Result<Vec<_>>>()?;
+    let timeouts = Timeouts {
+        connect: args.timeout_connect,
+        first_byte: args.timeout_first_byte,
+        idle: args.timeout_idle,
+        total: args.timeout_total,
+    };
+    let per_host = args.per_host as usize;
+    let origin = Settings {
+        policy: source.policy.clone(),
+        timeouts,
+        per_host,
+        max_idle: args.max_in_flight as usize,
+        ..Settings::default()
+    };
+    let ladder = Ladder { max_retry_after: args.max_wait, ..Ladder::new(settings::parse_ladder(&args.retry)?) };
+    let limits = Limits {
+        max_in_flight: args.max_in_flight as usize,
+        per_host,
+        window: WINDOW,
+        publishing: PUBLISHING,
+        grace: Duration::from_secs(25),
+    };
+    let gather = Gather { freshness: Duration::from_millis(300), max_rows: 10_000 };
+    let gather_events = Gather { freshness: Duration::from_secs(10), max_rows: 50_000 };
+    Ok(Plan { place: Place::at(&args.to)?, source, origin, headers, ladder, limits, gather, gather_events, sync: !args.no_sync })
+}
+
+/// Many transfers need many open files: asks for as many as the system lets us have.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // It is a wish: with fewer files the store queues fewer uploads, and that is all.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}

@@ -1,0 +1,45 @@
+//! Ctrl-C and SIGTERM: once drains, twice stops at once.
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// What the user asked for by signals.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stop {
+    drain: CancellationToken,
+    at_once: CancellationToken,
+}
+
+impl Stop {
+    /// Listens to SIGINT and SIGTERM from now on.
+    pub(crate) fn on_signals() -> Result<Self> {
+        let stop = Stop::default();
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to SIGINT")?;
+        let mut terminate = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
+        let heard = stop.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    received = interrupt.recv() => if received.is_none() { return },
+                    received = terminate.recv() => if received.is_none() { return },
+                }
+                if heard.drain.is_cancelled() {
+                    heard.at_once.cancel();
+                }
+                heard.drain.cancel();
+            }
+        });
+        Ok(stop)
+    }
+
+    /// Cancelled by the first signal.
+    pub(crate) fn draining(&self) -> CancellationToken {
+        self.drain.clone()
+    }
+
+    /// Returns at the second signal.
+    pub(crate) async fn at_once(&self) {
+        self.at_once.cancelled().await;
+    }
+}

@@ -1,0 +1,150 @@
+//! The end of a run, for people and as JSON.
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::Result;
+use futures::TryStreamExt;
+use indicatif::{HumanBytes, HumanCount};
+use longshore_core::inventory;
+use longshore_core::row::Cell;
+use longshore_lake::table::{ExactTable, to_cells};
+use longshore_stages::ports::Table;
+use longshore_stages::progress::Progress;
+use serde::Serialize;
+
+use super::watch::Watch;
+use crate::pipeline::{Plan, World};
+
+/// Failures of one kind.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Cause {
+    /// The outcome class.
+    pub(crate) class: &'static str,
+    /// The reason.
+    pub(crate) reason: &'static str,
+    /// How many in this run.
+    pub(crate) count: u64,
+}
+
+/// What a run did and where it left things.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Summary {
+    /// Lines of the input that were read.
+    pub(crate) lines: u64,
+    /// Of these, lines whose attachment was known already.
+    pub(crate) known: u64,
+    /// Attachments that this run added to the inventory.
+    pub(crate) stored: u64,
+    /// Dead letters of this run.
+    pub(crate) failed: u64,
+    /// They by cause.
+    pub(crate) causes: Vec<Cause>,
+    /// Attachments and events, of this and earlier runs, that have failed and are not stored.
+    pub(crate) unresolved: u64,
+    /// Attempts that were put off.
+    pub(crate) retries: u64,
+    /// Bytes of the files stored by this run.
+    pub(crate) bytes: u64,
+    /// The run's length.
+    pub(crate) seconds: f64,
+    /// Stored files a second.
+    pub(crate) files_per_second: f64,
+    /// The part that held the others up.
+    pub(crate) slowest: String,
+    /// Whether it was stopped before the end.
+    pub(crate) interrupted: bool,
+    /// Where the files are.
+    pub(crate) files: String,
+    /// Where the tables are.
+    pub(crate) tables: Vec<String>,
+    /// The directory.
+    pub(crate) to: String,
+}
+
+impl Summary {
+    pub(super) async fn of(world: &World, plan: &Plan, watch: &Watch, took: Duration, interrupted: bool) -> Result<Self> {
+        let progress = &world.progress;
+        let causes = progress.causes().into_iter();
+        let causes: Vec<Cause> =
+            causes.map(|((class, reason), count)| Cause { class: class.as_str(), reason: reason.as_str(), count }).collect();
+        let poison = causes.iter().filter(|c| c.class == "poison").map(|c| c.count).sum::<u64>();
+        let stored = Progress::get(&progress.rows_stored);
+        let seconds = took.as_secs_f64();
+        let totals = watch.totals();
+        Ok(Summary {
+            lines: totals.lines,
+            known: totals.known,
+            stored,
+            failed: Progress::get(&progress.failed),
+            causes,
+            unresolved: unresolved(world).await? + world.poison_before + poison,
+            retries: Progress::get(&progress.retries),
+            bytes: Progress::get(&progress.stored_bytes),
+            seconds,
+            files_per_second: stored as f64 / seconds.max(0.001),
+            slowest: watch.slowest(),
+            interrupted,
+            files: plan.place.files().display().to_string(),
+            tables: [&world.attachments, &world.failed, &world.events].map(ExactTable::location).to_vec(),
+            to: plan.place.root.display().to_string(),
+        })
+    }
+}
+
+/// Attachments with a failed row and no stored one.
+async fn unresolved(world: &World) -> Result<u64> {
+    let mut ids = Vec::new();
+    let mut batches = world.failed.scan(&["media_id"]).await?;
+    while let Some(batch) = batches.try_next().await? {
+        for row in to_cells(&batch)? {
+            if let Some(Cell::Text(id)) = row.first() {
+                ids.extend(id.parse().ok().map(inventory::key));
+            }
+        }
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    let stored = world.attachments.known(&ids).await?;
+    Ok(stored.iter().filter(|stored| !**stored).count() as u64)
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = HumanCount;
+        writeln!(f, "Stored   {} files, {}", count(self.stored), HumanBytes(self.bytes))?;
+        writeln!(f, "Failed   {}", count(self.failed))?;
+        for cause in &self.causes {
+            writeln!(f, "         {:>8}  {}: {}", count(cause.count), cause.class, cause.reason)?;
+        }
+        if self.known > 0 {
+            writeln!(f, "Known    {} lines were done or under way before", count(self.known))?;
+        }
+        if self.unresolved > self.failed {
+            writeln!(f, "Open     {} failures in all, with those of earlier runs", count(self.unresolved))?;
+        }
+        writeln!(f, "Took     {:.1} s, {:.0} files/s, {} retries", self.seconds, self.files_per_second, count(self.retries))?;
+        writeln!(f, "Slowest  {}", self.slowest)?;
+        writeln!(f, "\nFiles    {}", self.files)?;
+        for table in &self.tables {
+            writeln!(f, "Table    {table}")?;
+        }
+        self.snippets(f)?;
+        if self.interrupted {
+            writeln!(f, "\nStopped before the end. Go on with the same command, or: longshore fetch --to {}", self.to)?;
+        } else if self.unresolved > 0 {
+            writeln!(f, "\nWhat failed and why: longshore dlq ls --to {}", self.to)?;
+        }
+        Ok(())
+    }
+}
+
+impl Summary {
+    fn snippets(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(table) = self.tables.first() else { return Ok(()) };
+        writeln!(f, "\nRead it with")?;
+        writeln!(f, "  polars   pl.read_delta(\"{table}\")")?;
+        writeln!(f, "  DuckDB   INSTALL delta; LOAD delta; SELECT * FROM delta_scan('{table}');")?;
+        writeln!(f, "  Spark    spark.read.format(\"delta\").load(\"{table}\")")
+    }
+}

@@ -1,0 +1,153 @@
+//! Watching a run: how far it is, whether it is done, and which part of it is the slowest.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
+
+use anyhow::Result;
+use longshore_stages::ports::{LogView, PartitionState, Position};
+use longshore_stages::progress::Progress;
+
+use super::feed::Totals;
+use crate::pipeline::{Plan, World};
+
+/// What was seen at one moment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seen {
+    pub(crate) lines: u64,
+    pub(crate) known: u64,
+    /// Tasks that wait for a download or are in one.
+    pub(crate) pending: u64,
+    /// Tasks that wait in retry tiers.
+    pub(crate) retrying: u64,
+    pub(crate) stored: u64,
+    pub(crate) bytes: u64,
+    pub(crate) retries: u64,
+    pub(crate) parked: u64,
+    pub(crate) failed: u64,
+    /// Ingest, download and retry have read everything.
+    pub(crate) upstream_idle: bool,
+    /// Everybody has read everything.
+    pub(crate) idle: bool,
+}
+
+/// The parts of the chain that can hold the others up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Input,
+    Waiting,
+    Downloads,
+    Disk,
+    Inventory,
+}
+
+/// Watches a run.
+pub(crate) struct Watch {
+    slots: u64,
+    per_host: usize,
+    max_in_flight: usize,
+    seen: Seen,
+    samples: BTreeMap<Part, u64>,
+}
+
+impl Watch {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let limits = plan.limits;
+        Watch {
+            slots: (limits.publishing as u64) * 8 / 10,
+            per_host: limits.per_host,
+            max_in_flight: limits.max_in_flight,
+            seen: Seen::default(),
+            samples: BTreeMap::new(),
+        }
+    }
+
+    /// Whether everything was done when last looked.
+    pub(crate) fn idle(&self) -> bool {
+        self.seen.idle
+    }
+
+    /// What was seen when last looked.
+    pub(crate) fn totals(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// Looks.
+    pub(crate) async fn look(&mut self, world: &World, totals: &Totals) -> Result<Seen> {
+        let (partitions, positions) = world.log.state().await?;
+        let waits = |topic: &str| waiting(world, &partitions, &positions, |t| t == topic);
+        let progress = &world.progress;
+        let is_tier = |t: &str| world.topics.tier_delay(t).is_some();
+        let (pending, events) = (waits(&world.topics.pending()), ingest_waits(world, &partitions, &positions));
+        let retrying = waiting(world, &partitions, &positions, is_tier);
+        let everything = waiting(world, &partitions, &positions, |_| true);
+        self.seen = Seen {
+            lines: totals.lines.load(Relaxed),
+            known: totals.known.load(Relaxed),
+            pending,
+            retrying,
+            stored: Progress::get(&progress.stored),
+            bytes: Progress::get(&progress.stored_bytes),
+            retries: Progress::get(&progress.retries),
+            parked: Progress::get(&progress.parked) + retrying,
+            failed: Progress::get(&progress.failed),
+            upstream_idle: pending + retrying + events == 0,
+            idle: everything == 0,
+        };
+        self.sample(progress, events);
+        Ok(self.seen.clone())
+    }
+
+    fn sample(&mut self, progress: &Progress, events: u64) {
+        let part = if Progress::get(&progress.publishing) >= self.slots {
+            Part::Disk
+        } else if Progress::get(&progress.in_flight) > 0 {
+            Part::Downloads
+        } else if self.seen.retrying > 0 || self.seen.parked > 0 {
+            Part::Waiting
+        } else if events > 0 || !self.seen.upstream_idle {
+            Part::Input
+        } else {
+            Part::Inventory
+        };
+        *self.samples.entry(part).or_default() += 1;
+    }
+
+    /// Names the part that held the others up for most of the time, and what would help.
+    pub(crate) fn slowest(&self) -> String {
+        let Some((part, samples)) = self.samples.iter().max_by_key(|(_, samples)| **samples) else {
+            return "nothing: there was nothing to do".into();
+        };
+        let share = samples * 100 / self.samples.values().sum::<u64>().max(1);
+        let what = match part {
+            Part::Input => "reading the input and making tasks".into(),
+            Part::Waiting => "waiting for retries and hosts that asked to wait (see --retry and --max-wait)".into(),
+            Part::Downloads => format!(
+                "downloading (at most {} at once, {} from one host: more with --max-in-flight and --per-host, if the hosts allow it)",
+                self.max_in_flight, self.per_host
+            ),
+            Part::Disk => "the disk: files waited for their sync (--no-sync for throwaway data)".into(),
+            Part::Inventory => "committing rows to the inventory".into(),
+        };
+        format!("{what}, {share} % of the time")
+    }
+}
+
+/// Records that some group has yet to read, over the topics that are asked for.
+fn waiting(world: &World, partitions: &[PartitionState], positions: &[Position], wanted: impl Fn(&str) -> bool) -> u64 {
+    let mut sum = 0;
+    for state in partitions.iter().filter(|s| wanted(&s.partition.topic)) {
+        let groups = world.topics.consumption(&state.partition.topic);
+        sum += groups.iter().map(|group| lag(state, positions, group)).max().unwrap_or(0);
+    }
+    sum
+}
+
+fn ingest_waits(world: &World, partitions: &[PartitionState], positions: &[Position]) -> u64 {
+    let events = partitions.iter().filter(|s| *s.partition.topic == *world.topics.events());
+    events.map(|state| lag(state, positions, &world.topics.ingest_group())).sum()
+}
+
+fn lag(state: &PartitionState, positions: &[Position], group: &str) -> u64 {
+    let mine = positions.iter().find(|p| p.group == group && p.partition == state.partition);
+    state.end.saturating_sub(mine.map_or(state.begin, |p| p.committed))
+}
