@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use longshore_stages::ports::{LogError, Partition, Retention};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::Notify;
 
 use crate::error;
@@ -148,8 +148,18 @@ impl Catalog {
 
     /// Reads the topics, partitions and positions of a file.
     pub(crate) fn load(conn: &Connection, file: &Path) -> Result<Self, LogError> {
-        load(conn).map_err(|e| error::sqlite(file, "cannot read its topics", &e))
+        let said = |e| error::sqlite(file, "cannot read its topics", &e);
+        if let Some(topic) = incomplete_topic(conn).map_err(said)? {
+            return Err(error::damaged(file, format_args!("the topic {topic} has not all its partitions")));
+        }
+        load(conn).map_err(said)
     }
+}
+
+fn incomplete_topic(conn: &Connection) -> rusqlite::Result<Option<String>> {
+    const FIND: &str = "SELECT name FROM topics t WHERE partitions < 1 OR partitions <>
+        (SELECT count(*) FROM partitions p WHERE p.topic_id = t.id AND p.partition BETWEEN 0 AND t.partitions - 1)";
+    conn.query_row(FIND, [], |row| row.get(0)).optional()
 }
 
 fn load(conn: &Connection) -> rusqlite::Result<Catalog> {

@@ -31,7 +31,7 @@ fn remedy(code: ErrorCode) -> &'static str {
         ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied => {
             "it cannot be opened: check that the directory exists and that this user may read and write it"
         }
-        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => DAMAGED,
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation => DAMAGED,
         ErrorCode::SystemIoFailure => {
             "the disk failed or is full: check its free space (df) and the kernel's messages (dmesg), then start again"
         }

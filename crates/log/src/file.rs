@@ -74,20 +74,34 @@ pub(crate) fn open_writer(dir: &Path) -> Result<Connection, LogError> {
     Ok(conn)
 }
 
+/// A connection for reading.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    /// The connection.
+    pub(crate) conn: Connection,
+    /// Whether it sees what a writer does later, so that it may be used again.
+    pub(crate) lasting: bool,
+}
+
 /// Opens the log for reading beside its writer, in this process or another one.
 ///
 /// A write-ahead log is read through a shared index file. When that neither exists nor can be made (the last writer closed the
-/// log, and the directory is read-only to us) nothing is left to recover, and the file alone is the whole log.
-pub(crate) fn open_reader(file: &Path) -> Result<Connection, LogError> {
+/// log, and the directory is read-only to us) nothing is left to recover, and the file alone is the whole log for now.
+pub(crate) fn open_reader(file: &Path) -> Result<Reader, LogError> {
     if !file.try_exists().map_err(|e| error::io(file, "cannot look for it", &e))? {
         let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
         return Err(error::io(file, "there is no log here", &missing));
     }
-    let opened = connect(file, OpenFlags::SQLITE_OPEN_READ_ONLY);
-    if opened.is_err() && wal_bytes(file) == 0 {
-        return connect_immutable(file).or(opened);
+    match connect(file, OpenFlags::SQLITE_OPEN_READ_ONLY) {
+        Ok(conn) => Ok(Reader { conn, lasting: true }),
+        Err(_) if at_rest(file) => connect_immutable(file).map(|conn| Reader { conn, lasting: false }),
+        Err(e) => Err(e),
     }
-    opened
+}
+
+/// Nobody has the log open, and nothing is left to move into the file.
+fn at_rest(file: &Path) -> bool {
+    wal_bytes(file) == 0 && !file.with_extension("db-shm").exists()
 }
 
 fn connect(file: &Path, mode: OpenFlags) -> Result<Connection, LogError> {

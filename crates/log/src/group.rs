@@ -153,3 +153,138 @@ impl GroupState {
         readers.into_values().flat_map(deal).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use longshore_stages::ports::{Partition, Retention};
+    use proptest::prelude::*;
+
+    fn topic(id: i64, partitions: u32) -> Arc<Topic> {
+        let name: Arc<str> = format!("t{id}").into();
+        let lane = |index| {
+            let partition = Partition { topic: Arc::clone(&name), index };
+            Arc::new(Lane::new(id * 100 + i64::from(index), partition, 0, 0))
+        };
+        let lanes = (0..partitions).map(lane).collect();
+        Arc::new(Topic::new(id, Arc::clone(&name), lanes, Retention::Forever))
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Join(bool, bool),
+        Leave(usize),
+        Poll(usize),
+        Release(usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (any::<bool>(), any::<bool>()).prop_map(|(a, b)| Step::Join(a, b)),
+            any::<usize>().prop_map(Step::Leave),
+            any::<usize>().prop_map(Step::Poll),
+            any::<usize>().prop_map(Step::Poll),
+            any::<usize>().prop_map(Step::Release),
+        ]
+    }
+
+    /// The members as they see themselves: what they hold, and what they were asked to give up.
+    #[derive(Default)]
+    struct World {
+        groups: Groups,
+        members: Vec<(MemberId, Vec<i64>)>,
+        holding: HashMap<i64, (MemberId, Epoch)>,
+        asked: Vec<(MemberId, i64, Epoch)>,
+        latest: HashMap<i64, Epoch>,
+    }
+
+    impl World {
+        fn apply(&mut self, step: &Step, topics: &[Arc<Topic>]) {
+            let pick = |n: usize| self.members.get(n % self.members.len().max(1)).map(|(id, _)| *id);
+            match step {
+                Step::Join(a, b) => {
+                    let wanted: Vec<_> = topics.iter().zip([*a, *b]).filter(|(_, w)| *w).map(|(t, _)| Arc::clone(t)).collect();
+                    let ids = wanted.iter().map(|t| t.id).collect();
+                    self.members.push((self.groups.join("g", wanted, Arc::default()), ids));
+                }
+                Step::Leave(n) => pick(*n).into_iter().for_each(|id| self.leave(id)),
+                Step::Poll(n) => {
+                    if let Some(id) = pick(*n) {
+                        self.poll(id);
+                    }
+                }
+                Step::Release(n) if !self.asked.is_empty() => self.release(n % self.asked.len()),
+                Step::Release(_) => {}
+            }
+        }
+
+        fn leave(&mut self, id: MemberId) {
+            self.members.retain(|(member, _)| *member != id);
+            self.asked.retain(|(member, ..)| *member != id);
+            self.holding.retain(|_, (member, _)| *member != id);
+            self.groups.leave("g", id);
+        }
+
+        fn poll(&mut self, id: MemberId) -> bool {
+            match self.groups.notice("g", id) {
+                Some(Notice::Assigned(_, lane, epoch)) => {
+                    assert_eq!(self.holding.insert(lane.id, (id, epoch)), None, "two members hold a partition");
+                    assert!(self.latest.insert(lane.id, epoch).is_none_or(|before| before < epoch), "epochs do not count up");
+                    true
+                }
+                Some(Notice::Revoked(lane, epoch)) => {
+                    assert_eq!(self.holding.get(&lane.id), Some(&(id, epoch)));
+                    self.asked.push((id, lane.id, epoch));
+                    true
+                }
+                None => false,
+            }
+        }
+
+        fn release(&mut self, n: usize) {
+            let (id, lane, epoch) = self.asked.swap_remove(n);
+            self.holding.remove(&lane);
+            assert!(self.groups.release("g", id, lane, epoch));
+            assert!(!self.groups.release("g", id, lane, epoch), "released twice");
+        }
+
+        fn settle(&mut self) {
+            loop {
+                let ids: Vec<MemberId> = self.members.iter().map(|(id, _)| *id).collect();
+                let polled = ids.into_iter().filter(|id| self.poll(*id)).count() > 0;
+                if self.asked.is_empty() && !polled {
+                    return;
+                }
+                (0..self.asked.len()).for_each(|_| self.release(0));
+            }
+        }
+
+        /// Every partition that somebody reads has a holder that reads it, and shares differ by one at most.
+        fn assert_fair(&self, topics: &[Arc<Topic>]) {
+            for topic in topics {
+                let mut shares: HashMap<MemberId, usize> =
+                    self.members.iter().filter(|(_, ids)| ids.contains(&topic.id)).map(|(id, _)| (*id, 0)).collect();
+                if shares.is_empty() {
+                    continue;
+                }
+                for lane in &topic.lanes {
+                    let holder = self.holding.get(&lane.id).expect("nobody holds a partition").0;
+                    *shares.get_mut(&holder).expect("held by one who does not read the topic") += 1;
+                }
+                let (least, most) = (shares.values().min(), shares.values().max());
+                assert!(most.zip(least).is_some_and(|(most, least)| most - least <= 1), "{shares:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_partition_has_one_holder_at_a_time_and_never_none_for_long(steps in prop::collection::vec(step(), 0..80)) {
+            let topics = [topic(1, 5), topic(2, 1)];
+            let mut world = World::default();
+            steps.iter().for_each(|step| world.apply(step, &topics));
+            world.settle();
+            world.assert_fair(&topics);
+        }
+    }
+}

@@ -11,7 +11,8 @@ use longshore_stages::ports::{LogError, Message, Partition, PartitionState, Posi
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::catalog::locked;
-use crate::{codec, error, file};
+use crate::file::{self, Reader};
+use crate::{codec, error};
 
 /// Connections kept for the next read; more are opened when needed and closed after use.
 const IDLE_CONNECTIONS: usize = 4;
@@ -38,7 +39,7 @@ pub(crate) struct Batch {
 #[derive(Debug)]
 pub(crate) struct Readers {
     file: PathBuf,
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<Reader>>,
     closed: AtomicBool,
 }
 
@@ -67,16 +68,20 @@ impl Readers {
             return Err(error::closed(&self.file));
         }
         let idle = locked(&self.idle).pop();
-        let conn = match idle {
-            Some(conn) => conn,
+        let reader = match idle {
+            Some(reader) => reader,
             None => file::open_reader(&self.file)?,
         };
-        let found = read(&conn, &self.file)?;
-        let mut idle = locked(&self.idle);
-        if idle.len() < IDLE_CONNECTIONS && !self.is_closed() {
-            idle.push(conn);
-        }
+        let found = read(&reader.conn, &self.file)?;
+        self.keep(reader);
         Ok(found)
+    }
+
+    fn keep(&self, reader: Reader) {
+        let mut idle = locked(&self.idle);
+        if reader.lasting && idle.len() < IDLE_CONNECTIONS && !self.is_closed() {
+            idle.push(reader);
+        }
     }
 }
 

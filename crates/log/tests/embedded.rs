@@ -114,6 +114,34 @@ async fn concurrent_appends_share_a_transaction() {
     assert!(times.len() < 320, "1,280 appends took {} transactions", times.len());
 }
 
+#[tokio::test]
+async fn a_long_partition_keeps_no_other_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(&dir, &[spec("long", 1, Retention::Forever), spec("short", 1, Retention::Forever)]).await;
+    log.append("long", values(20_000, 10)).await.unwrap();
+    log.append("short", values(1, 10)).await.unwrap();
+    let mut consumer = log.subscribe("g", &["long", "short"]).await.unwrap();
+    let mut deliveries = Vec::new();
+    for _ in 0..4 {
+        deliveries.push(consumer.next().await.unwrap());
+    }
+    let short = |d: &Delivery| matches!(d, Delivery::Records { partition, .. } if *partition == first("short"));
+    assert!(deliveries.iter().any(short), "two assignments, one batch of each");
+    let largest = |d: &Delivery| if let Delivery::Records { records, .. } = d { records.len() } else { 0 };
+    assert_eq!(deliveries.iter().map(largest).max(), Some(1_000));
+}
+
+#[tokio::test]
+async fn a_batch_of_large_values_is_cut_short() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(&dir, &[spec("t", 1, Retention::Forever)]).await;
+    log.append("t", values(10, 400_000)).await.unwrap();
+    let mut consumer = log.subscribe("g", &["t"]).await.unwrap();
+    consumer.next().await.unwrap();
+    let Delivery::Records { records, .. } = consumer.next().await.unwrap() else { panic!("no records") };
+    assert_eq!(records.len(), 3);
+}
+
 const RECORDS: u64 = 200_000;
 const BATCH: usize = 500;
 
