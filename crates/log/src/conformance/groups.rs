@@ -81,6 +81,7 @@ pub async fn a_stale_epoch_changes_nothing(h: &mut dyn Harness) {
     old.consumer.release(&moved, stale).await.unwrap();
     new.consumer.release(&moved, stale).await.unwrap();
     old.stays_quiet().await;
+    old.stays_quiet().await;
     let (epoch, _) = new.assigned[&moved];
     new.consumer.commit(&moved, epoch, 1).await.unwrap();
     assert_eq!(committed(h, "g", &moved).await, Some(1), "a stale release took the partition away");
