@@ -117,7 +117,7 @@ fn lower(bound: &Bound) -> Option<Value> {
 
 fn upper(bound: &Bound) -> Option<Value> {
     match bound {
-        Bound::Text(text) => round_up(text).map(Value::from),
+        Bound::Text(text) => Some(round_up(text).into()),
         Bound::Timestamp(micros) => milliseconds(-(-i128::from(*micros)).div_euclid(1000) as i64),
         other => exact(other),
     }
@@ -138,26 +138,30 @@ fn milliseconds(ms: i64) -> Option<Value> {
 }
 
 /// The text itself if it is short, else a short text that sorts after it: cut, with the last character that has a
-/// successor raised. Nothing if there is none.
-fn round_up(text: &str) -> Option<String> {
+/// successor raised. If none has one, the whole text: a file with a minimum and no maximum is taken as empty by some
+/// readers (the `deltalake` package's `to_pyarrow_dataset`, 1.6).
+fn round_up(text: &str) -> String {
     let mut kept: Vec<char> = text.chars().take(TEXT_CHARACTERS + 1).collect();
     if kept.len() <= TEXT_CHARACTERS {
-        return Some(text.to_owned());
+        return text.to_owned();
     }
     kept.truncate(TEXT_CHARACTERS);
     while let Some(last) = kept.pop() {
         if let Some(next) = successor(last) {
             kept.push(next);
-            return Some(kept.into_iter().collect());
+            return kept.into_iter().collect();
         }
     }
-    None
+    text.to_owned()
 }
 
-/// The next character. Readers on the JVM compare UTF-16 units, others bytes: the two orders part above U+D7FF, so
-/// nothing is raised there.
+/// The next character, if it comes next for readers that compare UTF-8 bytes and for those that compare UTF-16 units.
 fn successor(c: char) -> Option<char> {
-    (c < '\u{D7FF}').then(|| char::from_u32(c as u32 + 1)).flatten()
+    match c {
+        '\u{D7FF}' => Some('\u{E000}'),
+        '\u{FFFF}' => None,
+        _ => char::from_u32(c as u32 + 1),
+    }
 }
 
 #[cfg(test)]
@@ -167,12 +171,14 @@ mod tests {
     #[test]
     fn a_long_maximum_is_rounded_up() {
         let long = "z".repeat(40);
-        let up = round_up(&long).unwrap_or_default();
+        let up = round_up(&long);
         assert!(up > long && up.chars().count() == TEXT_CHARACTERS, "{up}");
-        assert_eq!(round_up("short"), Some("short".into()));
-        let tail = format!("a{}", "\u{10FFFF}".repeat(40));
-        assert_eq!(round_up(&tail), Some("b".into()));
-        assert_eq!(round_up(&"\u{10FFFF}".repeat(40)), None);
+        assert_eq!(round_up("short"), "short");
+        assert_eq!(round_up(&format!("a{}", "\u{10FFFF}".repeat(40))), "b");
+        let last = "\u{10FFFF}".repeat(40);
+        assert_eq!(round_up(&last), last);
+        let emoji = "\u{1F600}".repeat(40);
+        assert!(round_up(&emoji) > emoji && round_up(&emoji).encode_utf16().gt(emoji.encode_utf16()));
     }
 
     #[test]

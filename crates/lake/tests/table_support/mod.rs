@@ -119,6 +119,8 @@ pub(crate) async fn assert_holds(directory: &OsPath, numbers: Range<u64>) {
 pub(crate) enum Fate {
     /// As it should be.
     Well,
+    /// As it should be, however late it is.
+    WellWhenever,
     /// It is done, but an error is reported.
     DoneButError,
     /// It is done, but no answer ever comes.
@@ -174,6 +176,7 @@ impl ObjectStore for Faulty {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
         match (self.judge)(location) {
             Fate::Well => self.inner.put_opts(location, payload, opts).await,
+            Fate::WellWhenever => self.inner.put_opts(location, payload, PutOptions::from(opts.mode)).await,
             Fate::Error => Err(broken("it did not work")),
             Fate::DiskFull => Err(broken(std::io::Error::from(std::io::ErrorKind::StorageFull))),
             Fate::DoneButError => {
