@@ -4,11 +4,12 @@
 mod table_support;
 
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use deltalake_core::parquet::file::reader::{FileReader, SerializedFileReader};
 use longshore_core::row::{Key, Row};
-use longshore_lake::table::{ExactTable, Options};
+use longshore_lake::table::{Compacted, ExactTable, Options};
 use longshore_stages::ports::{Appended, Table};
 use table_support::*;
 use tempfile::tempdir;
@@ -123,6 +124,8 @@ async fn vacuum_deletes_what_is_old_and_nothing_younger() {
     let options = Options { retention: Duration::from_secs(2), ..Options::default() };
     let table = ExactTable::open(root(dir.path()), spec(), options).await.unwrap();
     append_each(&table, 0..5).await;
+    // The files are old, but they leave the table only now: readers of the version before still need them.
+    tokio::time::sleep(Duration::from_millis(2_200)).await;
     std::fs::write(day_directory(dir.path()).join("part-orphan.parquet"), "nobody's").unwrap();
     table.compact_now().await.unwrap();
     let young = table.vacuum_now().await.unwrap();
@@ -171,4 +174,42 @@ async fn a_history_keeps_one_row_per_life() {
     assert_eq!(again.append(vec![life(1, 1), life(1, 2), life(2, 0)], &[]).await.unwrap(), Appended { added: 1, known: 2 });
     let keys = [life(1, 0).key, life(1, 2).key, life(1, 3).key, life(2, 1).key];
     assert_eq!(again.known(&keys).await.unwrap(), [true, true, false, false]);
+}
+
+/// Runs a compaction and, just before it commits, something else on the same table.
+async fn compact_while<F: Future<Output = ()>>(directory: &Path, meanwhile: impl FnOnce(ExactTable) -> F) -> Compacted {
+    let (started, has_started) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel();
+    let gate = std::sync::Mutex::new(Some((started, may_go_on)));
+    let judge = move |path: &object_store::path::Path| {
+        let first = if is_commit(path) { gate.lock().unwrap().take() } else { None };
+        if let Some((started, may_go_on)) = first {
+            started.send(()).unwrap();
+            may_go_on.recv().unwrap();
+        }
+        Fate::Well
+    };
+    let table = ExactTable::open(Faulty::over(root(directory), judge), spec(), Options::default()).await.unwrap();
+    let compaction = tokio::spawn(async move { table.compact_now().await.unwrap() });
+    tokio::task::spawn_blocking(move || has_started.recv().unwrap()).await.unwrap();
+    meanwhile(open(directory).await).await;
+    go_on.send(()).unwrap();
+    compaction.await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_compaction_that_is_beaten_by_rows_goes_on_and_by_a_compaction_gives_up() {
+    let dir = tempdir().unwrap();
+    append_each(&open(dir.path()).await, 0..6).await;
+    let beaten_by_rows = compact_while(dir.path(), async |table| append_each(&table, 6..8).await).await;
+    assert!(beaten_by_rows.rows >= 6, "{beaten_by_rows:?}");
+    append_each(&open(dir.path()).await, 8..12).await;
+    compact_while(dir.path(), async |table| assert!(table.compact_now().await.unwrap().merged > 1)).await;
+    assert_holds(dir.path(), 0..12).await;
+    let newest = files_in(&dir.path().join("_delta_log"), ".json").into_iter().max().unwrap();
+    let text = std::fs::read_to_string(newest).unwrap();
+    assert!(
+        text.contains("OPTIMIZE") && text.contains("\"dataChange\":false") && !text.contains("\"dataChange\":true"),
+        "{text}"
+    );
 }

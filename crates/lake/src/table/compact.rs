@@ -26,7 +26,7 @@ const TIER_FILES: usize = 8;
 /// The same for the lowest tier.
 const LOWEST_TIER_FILES: usize = 16;
 /// The most files of one merge.
-const MOST_INPUTS: usize = 64;
+const MOST_INPUTS: usize = 24;
 /// Encoded bytes that a merge may hold of its inputs: their row groups in hand.
 const INPUT_MEMORY: u64 = 40 << 20;
 /// The largest row group of an input, about.

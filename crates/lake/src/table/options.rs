@@ -37,7 +37,7 @@ impl Default for Options {
             put_timeout: Duration::from_secs(10),
             checkpoint_every: 100,
             filter_memory: 32 << 20,
-            key_memory: 16 << 20,
+            key_memory: 8 << 20,
             compact_up_to_rows: 4_000_000,
             clock: Arc::new(SystemClock),
         }
