@@ -170,7 +170,7 @@ impl Running {
                     self.readmit();
                 }
                 Some(news) = self.news.recv() => self.hear(news)?,
-                Some(_) = self.workers.join_next(), if !self.workers.is_empty() => {}
+                Some(ended) = self.workers.join_next(), if !self.workers.is_empty() => unbroken(ended)?,
                 _ = commit.tick() => self.tick().await?,
                 delivery = self.consumer.next() => {
                     let delivery = delivery?;
@@ -367,7 +367,7 @@ impl Running {
             tokio::select! {
                 Some(jobs) = self.done.recv() => finish(&mut self.jobs, &mut self.tracker, jobs),
                 Some(news) = self.news.recv() => { self.hear(news)?; }
-                Some(_) = self.workers.join_next() => {}
+                Some(ended) = self.workers.join_next() => unbroken(ended)?,
                 () = tokio::time::sleep_until(deadline) => self.workers.abort_all(),
             }
         }
@@ -382,6 +382,14 @@ impl Running {
             consumer.commit(&partition, epoch, watermark).await?;
         }
         Ok(consumer.close().await?)
+    }
+}
+
+/// A worker that broke down has left its task without an outcome: the stage must not go on as if nothing were.
+fn unbroken(ended: Result<(), tokio::task::JoinError>) -> Result<(), StageError> {
+    match ended {
+        Err(error) if error.is_panic() => Err(StageError(format!("download: a worker broke down, please report it: {error}"))),
+        _ => Ok(()),
     }
 }
 
