@@ -216,6 +216,7 @@ pub struct CheckUrlArgs {
 
 /// `longshore dlq`
 #[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  longshore dlq ls --to ./lake --newer 1h\n  longshore dlq show 17 --to ./lake")]
 pub struct DlqArgs {
     /// What to do with the dead letters.
     #[command(subcommand)]

@@ -6,14 +6,16 @@ pub mod place;
 pub mod settings;
 
 mod check_url;
-mod demo;
+pub mod demo;
 mod dlq;
 mod fetch;
 mod input;
 mod inventory;
 mod pipeline;
 mod reconcile;
+mod render;
 mod status;
+mod walk;
 
 use anyhow::Result;
 use cli::{Cli, Command};

@@ -1,5 +1,208 @@
-//! The command status.
+//! `longshore status`: where every stage of a directory stands, whether or not a process runs on it.
+
+use std::time::Duration;
+
 use anyhow::Result;
-pub(crate) async fn run(_args: crate::cli::StatusArgs) -> Result<u8> {
-    anyhow::bail!("not yet")
+use longshore_core::time::Micros;
+use longshore_lake::table::ExactTable;
+use longshore_log::EmbeddedView;
+use longshore_stages::ports::{Clock, LogView, PartitionState, SystemClock};
+use longshore_stages::topics::{Topics, spell_delay};
+use serde_json::{Value, json};
+
+use crate::cli::StatusArgs;
+use crate::exit;
+use crate::place::Place;
+use crate::render::{self, Printed};
+use crate::settings::SOURCE;
+use crate::walk::Moment;
+
+/// How often `--watch` looks again.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+pub(crate) async fn run(args: StatusArgs) -> Result<u8> {
+    let place = Place::existing(&args.place.to)?;
+    let view = place.log_view()?;
+    if !args.watch {
+        print(&Status::of(&place, &view).await?, args.place.json, "")?;
+        return Ok(exit::DONE);
+    }
+    // Home, then clear to the end, on a terminal; elsewhere one status after the other.
+    let before = if std::io::IsTerminal::is_terminal(&std::io::stdout()) { "\u{1b}[H\u{1b}[J" } else { "" };
+    loop {
+        let status = Status::of(&place, &view).await?;
+        if print(&status, args.place.json, before)? == Printed::Unread {
+            return Ok(exit::DONE);
+        }
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => return Ok(exit::DONE),
+            () = tokio::time::sleep(INTERVAL) => {}
+        }
+    }
+}
+
+/// Everything that is shown.
+struct Status {
+    directory: String,
+    writer: Option<String>,
+    stages: Vec<Stage>,
+    dead_letters: u64,
+    tables: Vec<TableState>,
+}
+
+/// One group's standing in one partition.
+struct Stage {
+    name: String,
+    state: PartitionState,
+    committed: u64,
+    /// How long the first record that is not done with has been in the log.
+    oldest: Option<Micros>,
+}
+
+impl Stage {
+    fn waiting(&self) -> u64 {
+        self.state.end.saturating_sub(self.committed)
+    }
+}
+
+struct TableState {
+    name: String,
+    /// Nothing when there is no table yet.
+    found: Option<TableFacts>,
+}
+
+struct TableFacts {
+    rows: u64,
+    files: usize,
+    version: u64,
+    committed_at: Option<Micros>,
+}
+
+impl Status {
+    async fn of(place: &Place, view: &EmbeddedView) -> Result<Self> {
+        let moment = Moment::of(view).await?;
+        let topics = Topics::of(SOURCE);
+        let mut stages = Vec::new();
+        for (name, topic, group) in chain(&topics, &moment) {
+            for state in moment.topic(&topic) {
+                let committed = moment.committed(&group, state);
+                let oldest = oldest(view, state, committed).await;
+                stages.push(Stage { name: name.clone(), state: state.clone(), committed, oldest });
+            }
+        }
+        let letters = topics.dead_letters();
+        Ok(Status {
+            directory: place.root.display().to_string(),
+            writer: longshore_log::writer_of(&place.state())?,
+            stages,
+            dead_letters: moment.topic(&letters).map(|state| state.end - state.begin).sum(),
+            tables: tables(place).await?,
+        })
+    }
+}
+
+/// The stages in the order of the work: name, topic, group.
+fn chain(topics: &Topics, moment: &Moment) -> Vec<(String, String, String)> {
+    let mut tiers: Vec<Duration> = moment.partitions.iter().filter_map(|s| topics.tier_delay(&s.partition.topic)).collect();
+    tiers.sort_unstable();
+    tiers.dedup();
+    let mut chain = vec![
+        ("ingest".to_owned(), topics.events(), topics.ingest_group()),
+        ("download".to_owned(), topics.pending(), topics.download_group()),
+    ];
+    chain.extend(tiers.iter().map(|tier| (format!("retry {}", spell_delay(*tier)), topics.tier(*tier), topics.retry_group())));
+    chain.push(("record attachments".to_owned(), topics.results(), topics.record_results_group()));
+    chain.push(("record failed".to_owned(), topics.dead_letters(), topics.record_failures_group()));
+    chain.push(("record events".to_owned(), topics.events(), topics.record_events_group()));
+    chain
+}
+
+/// A record that cannot be read has no age; `reconcile` names it.
+async fn oldest(view: &EmbeddedView, state: &PartitionState, committed: u64) -> Option<Micros> {
+    if committed >= state.end {
+        return None;
+    }
+    let records = view.read(&state.partition, committed, 1).await.ok()?;
+    records.first().map(|record| SystemClock.now() - record.appended_at)
+}
+
+async fn tables(place: &Place) -> Result<Vec<TableState>> {
+    let tables = place.open_tables().await?;
+    let mut states = Vec::new();
+    for (name, table) in [("attachments", tables.attachments), ("failed", tables.failed), ("events", tables.events)] {
+        let found = match table {
+            Some(table) => Some(facts(place, &table).await?),
+            None => None,
+        };
+        states.push(TableState { name: name.to_owned(), found });
+    }
+    Ok(states)
+}
+
+async fn facts(place: &Place, table: &ExactTable) -> Result<TableFacts> {
+    let (rows, files, version) = (table.count().await?, table.file_count().await?, table.version().await);
+    let commit = place.table(table.spec()).join(format!("_delta_log/{version:020}.json"));
+    let modified = std::fs::metadata(commit).and_then(|meta| meta.modified()).ok();
+    let since = modified.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    Ok(TableFacts { rows, files, version, committed_at: since.and_then(|since| i64::try_from(since.as_micros()).ok()) })
+}
+
+fn print(status: &Status, json: bool, before: &str) -> Result<Printed> {
+    if json {
+        return render::print(as_json(status));
+    }
+    render::print(format!("{before}{}", as_text(status)))
+}
+
+fn as_text(status: &Status) -> String {
+    let mut stages = render::table(["stage", "topic", "begin", "end", "committed", "waiting", "oldest"]);
+    stages.add_rows(status.stages.iter().map(|stage| {
+        let numbers = [stage.state.begin, stage.state.end, stage.committed, stage.waiting()].map(|n| n.to_string());
+        let oldest = stage.oldest.map(render::age).unwrap_or_default();
+        [stage.name.clone(), stage.state.partition.to_string()].into_iter().chain(numbers).chain([oldest])
+    }));
+    let mut tables = render::table(["table", "rows", "files", "version", "last commit"]);
+    tables.add_rows(status.tables.iter().map(|table| match &table.found {
+        None => vec![table.name.clone(), "0".to_owned(), "0".to_owned(), "none yet".to_owned(), String::new()],
+        Some(facts) => {
+            let ago = facts.committed_at.map(|at| format!("{} ago", render::age(SystemClock.now() - at)));
+            let numbers = [facts.rows.to_string(), facts.files.to_string(), facts.version.to_string()];
+            [table.name.clone()].into_iter().chain(numbers).chain([ago.unwrap_or_default()]).collect()
+        }
+    }));
+    let running = status.writer.as_ref().map_or("nothing runs on it".to_owned(), |writer| format!("in use by {writer}"));
+    format!("{}: {running}\n\n{}\n\n{}", status.directory, stages.trim_fmt(), tables.trim_fmt())
+}
+
+fn as_json(status: &Status) -> Value {
+    let stage = |stage: &Stage| {
+        json!({
+            "stage": stage.name,
+            "topic": &*stage.state.partition.topic,
+            "partition": stage.state.partition.index,
+            "begin": stage.state.begin,
+            "end": stage.state.end,
+            "committed": stage.committed,
+            "waiting": stage.waiting(),
+            "oldest_ms": stage.oldest.map(|micros| micros / 1_000),
+        })
+    };
+    let table = |table: &TableState| {
+        let facts = table.found.as_ref();
+        json!({
+            "table": table.name,
+            "rows": facts.map_or(0, |facts| facts.rows),
+            "files": facts.map_or(0, |facts| facts.files),
+            "version": facts.map(|facts| facts.version),
+            "committed_at": facts.and_then(|facts| facts.committed_at).map(render::exact_time),
+        })
+    };
+    json!({
+        "directory": status.directory,
+        "running": status.writer.is_some(),
+        "writer": status.writer,
+        "stages": status.stages.iter().map(stage).collect::<Vec<_>>(),
+        "dead_letters": status.dead_letters,
+        "tables": status.tables.iter().map(table).collect::<Vec<_>>(),
+    })
 }

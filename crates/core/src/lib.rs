@@ -12,6 +12,7 @@ pub mod inventory;
 pub mod outcome;
 pub mod path;
 pub mod policy;
+pub mod reconcile;
 pub mod retry;
 pub mod row;
 pub mod source;

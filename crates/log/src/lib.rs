@@ -27,4 +27,5 @@ mod write;
 mod writer;
 
 pub use embedded::EmbeddedLog;
+pub use lock::writer_of;
 pub use view::EmbeddedView;

@@ -1,0 +1,279 @@
+//! One pass over the tables and the log, upstream to downstream.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use futures::StreamExt;
+use longshore_core::file_type::FileTypes;
+use longshore_core::format::{self, DeadLetter, HEADER_TRUNCATED, HEADER_URL_FIELD, Stored, Task};
+use longshore_core::inventory;
+use longshore_core::path::PathTemplate;
+use longshore_core::policy::Policy;
+use longshore_core::reconcile::{Claim, Evidence, Fault, Kind, Places};
+use longshore_core::row::Cell;
+use longshore_core::source::{RawEvent, Source};
+use longshore_lake::table::{ExactTable, to_cells};
+use longshore_log::EmbeddedView;
+use longshore_stages::ports::{PartitionState, Received};
+use longshore_stages::topics::Topics;
+use uuid::Uuid;
+
+use crate::place::Place;
+use crate::render::harmless;
+use crate::settings::SOURCE;
+use crate::walk::{Moment, Step, Walk};
+
+/// What a pass found.
+#[derive(Default)]
+pub(super) struct Pass {
+    /// Sorted.
+    pub(super) faults: Vec<Fault>,
+    /// What the results in flight will claim.
+    pub(super) claims: Vec<Claim>,
+    /// Records that somebody must still read, attachments or not.
+    pub(super) in_flight: u64,
+    pub(super) counts: Counts,
+}
+
+/// How much was looked at.
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) events: usize,
+    pub(super) accepted: usize,
+    pub(super) stored: usize,
+    pub(super) failed: usize,
+    pub(super) dead_letters: u64,
+}
+
+/// One look at everything.
+pub(super) async fn look(place: &Place, since: Option<i32>) -> Result<Pass> {
+    let view = place.log_view()?;
+    let mut looker = Looker::new(&view)?;
+    looker.events_table(place.open_tables().await?.events.as_ref(), since).await?;
+    looker.log().await?;
+    // Opened anew: a table may have come into being since.
+    let tables = place.open_tables().await?;
+    looker.stored_table(tables.attachments.as_ref()).await?;
+    looker.failed_table(tables.failed.as_ref()).await?;
+    Ok(looker.conclude())
+}
+
+struct Looker<'a> {
+    view: &'a EmbeddedView,
+    topics: Topics,
+    source: Source,
+    evidence: Evidence,
+    pass: Pass,
+}
+
+/// What a record says, once it is decoded.
+enum Said {
+    InFlight(Uuid),
+    Accepted(Uuid),
+    Letter(Uuid, u32),
+    LetterInFlight(Uuid, u32),
+    Nothing,
+    Unreadable,
+}
+
+impl<'a> Looker<'a> {
+    fn new(view: &'a EmbeddedView) -> Result<Self> {
+        let path = PathTemplate::parse("{media_id}").map_err(anyhow::Error::msg)?;
+        // Which ids an event has does not depend on the policy.
+        let source = Source { name: SOURCE.into(), policy: Policy::default(), file_types: FileTypes::any(), path };
+        let (evidence, pass) = (Evidence::default(), Pass::default());
+        Ok(Looker { view, topics: Topics::of(SOURCE), source, evidence, pass })
+    }
+
+    async fn events_table(&mut self, table: Option<&ExactTable>, since: Option<i32>) -> Result<()> {
+        for_each_row(table, &["event_key", "media_ids", "event_date"], |row| {
+            let [key, media_ids, day] = row else { return };
+            self.pass.counts.events += 1;
+            let table = || inventory::events_table(SOURCE).name;
+            self.note_id(key, table, |evidence| &mut evidence.events);
+            if matches!((since, day), (Some(since), Cell::Date(day)) if *day < since) {
+                return;
+            }
+            let Cell::TextList(ids) = media_ids else { return };
+            for id in ids {
+                self.note_id(&Cell::Text(id.clone()), table, |evidence| &mut evidence.accepted);
+            }
+        })
+        .await
+    }
+
+    async fn stored_table(&mut self, table: Option<&ExactTable>) -> Result<()> {
+        for_each_row(table, &["media_id"], |row| {
+            self.pass.counts.stored += 1;
+            self.note_id(&row[0], || inventory::attachments_table(SOURCE).name, |evidence| &mut evidence.stored);
+        })
+        .await
+    }
+
+    async fn failed_table(&mut self, table: Option<&ExactTable>) -> Result<()> {
+        for_each_row(table, &["media_id", "life"], |row| {
+            self.pass.counts.failed += 1;
+            let life = match &row[1] {
+                Cell::Int64(life) => u32::try_from(*life).ok(),
+                _ => None,
+            };
+            match (id_of(&row[0]), life) {
+                (Some(id), Some(life)) => self.evidence.failed.push((id, life)),
+                _ => self.damaged_row(&row[0], inventory::failed_table(SOURCE).name),
+            }
+        })
+        .await
+    }
+
+    fn note_id(&mut self, cell: &Cell, table: impl Fn() -> String, list: impl Fn(&mut Evidence) -> &mut Vec<Uuid>) {
+        match id_of(cell) {
+            Some(id) => list(&mut self.evidence).push(id),
+            None => self.damaged_row(cell, table()),
+        }
+    }
+
+    fn damaged_row(&mut self, id: &Cell, table: String) {
+        let id = match id {
+            Cell::Text(text) => harmless(&text.chars().take(64).collect::<String>()),
+            _ => "nothing".to_owned(),
+        };
+        self.pass.faults.push(Fault::at(Kind::DamagedRow, format!("{table}, where the id is {id}")));
+    }
+
+    /// The unfinished ranges in the order of the work; positions as of the beginning.
+    async fn log(&mut self) -> Result<()> {
+        let start = Moment::of(self.view).await?;
+        let topics = self.topics.clone();
+        let tiers: Vec<String> = tiers(&start, &topics).map(|delay| topics.tier(delay)).collect();
+        self.topic(&start, &topics.events()).await?;
+        for topic in tiers.iter().chain([&topics.pending()]).chain(&tiers) {
+            self.topic(&start, topic).await?;
+        }
+        self.topic(&start, &topics.results()).await?;
+        self.topic(&start, &topics.dead_letters()).await
+    }
+
+    async fn topic(&mut self, start: &Moment, topic: &str) -> Result<()> {
+        // Up to where the topic ends now: what upstream had at the beginning may have come here since.
+        let now = Moment::of(self.view).await?;
+        for state in now.topic(topic) {
+            self.partition(start, state).await?;
+        }
+        Ok(())
+    }
+
+    async fn partition(&mut self, start: &Moment, state: &PartitionState) -> Result<()> {
+        let topic: &str = &state.partition.topic;
+        let committed: Vec<u64> = self.topics.consumption(topic).iter().map(|group| start.committed(group, state)).collect();
+        let unfinished = committed.iter().copied().min().unwrap_or(state.end);
+        let keeps_all = *topic == *self.topics.dead_letters();
+        let from = if keeps_all { 0 } else { unfinished };
+        if keeps_all {
+            self.pass.counts.dead_letters += state.end;
+            (0..state.begin).for_each(|offset| self.hole(state, offset, MISSING));
+        }
+        self.pass.in_flight += state.end.saturating_sub(unfinished);
+        let mut walk = Walk::new(self.view, &state.partition, from..state.end);
+        while let Some(step) = walk.next().await? {
+            match step {
+                Step::Hole(offset, said) => self.hole(state, offset, &said),
+                Step::Records(records) => records.iter().for_each(|record| self.record(state, record, &committed)),
+            }
+        }
+        Ok(())
+    }
+
+    fn hole(&mut self, state: &PartitionState, offset: u64, said: &str) {
+        let kind = if said.contains(MISSING) { Kind::MissingRecord } else { Kind::DamagedRecord };
+        self.pass.faults.push(Fault::at(kind, format!("{}@{offset}", state.partition)));
+    }
+
+    fn record(&mut self, state: &PartitionState, record: &Received, committed: &[u64]) {
+        let evidence = match self.said(&state.partition.topic, record, committed) {
+            Said::InFlight(id) => return self.evidence.in_flight.push(id),
+            Said::Accepted(id) => return self.evidence.accepted.push(id),
+            Said::Letter(id, life) => return self.evidence.letters.push((id, life)),
+            Said::LetterInFlight(id, life) => return self.evidence.letters_in_flight.push((id, life)),
+            Said::Nothing => return,
+            Said::Unreadable => format!("{}@{}", state.partition, record.offset),
+        };
+        self.pass.faults.push(Fault::at(Kind::DamagedRecord, evidence));
+    }
+
+    /// What cannot be decoded is no fault where the stages make a dead letter of it; a dead letter has no further place.
+    fn said(&mut self, topic: &str, record: &Received, committed: &[u64]) -> Said {
+        let Some(value) = record.message.value.as_deref() else { return Said::Nothing };
+        let consumed = committed.first().is_some_and(|first| record.offset < *first);
+        match topic {
+            t if *t == self.topics.events() => match self.event_id(record) {
+                Some(id) if consumed => Said::Accepted(id),
+                Some(id) => Said::InFlight(id),
+                None => Said::Nothing,
+            },
+            t if *t == self.topics.results() => format::decode::<Stored>(value).map_or(Said::Nothing, |stored| {
+                self.pass.claims.push(Claim::of(&stored.blob_path, &stored.sha256));
+                Said::InFlight(stored.media_id)
+            }),
+            t if *t == self.topics.dead_letters() => match format::decode::<DeadLetter>(value) {
+                Err(_) => Said::Unreadable,
+                Ok(DeadLetter { task: None, .. }) => Said::Nothing,
+                Ok(DeadLetter { task: Some(task), life, .. }) if consumed => Said::Letter(task.media_id, life),
+                Ok(DeadLetter { task: Some(task), life, .. }) => Said::LetterInFlight(task.media_id, life),
+            },
+            _ => format::decode::<Task>(value).map_or(Said::Nothing, |task| Said::InFlight(task.media_id)),
+        }
+    }
+
+    /// The attachment of an event of the preset `urls`; nothing for a poison event.
+    fn event_id(&self, record: &Received) -> Option<Uuid> {
+        let text = |name| record.message.header(name).and_then(|value| std::str::from_utf8(value).ok());
+        let raw = RawEvent {
+            bytes: record.message.value.as_deref().unwrap_or_default(),
+            url_field: text(HEADER_URL_FIELD),
+            truncated: text(HEADER_TRUNCATED).and_then(|length| length.parse().ok()),
+            ingested_at: record.appended_at,
+        };
+        let event = self.source.plan(&raw).ok()?;
+        event.attachments.first().map(|attachment| attachment.task.media_id)
+    }
+
+    fn conclude(mut self) -> Pass {
+        let places = Places {
+            attachments: inventory::attachments_table(SOURCE).name,
+            failed: inventory::failed_table(SOURCE).name,
+            events: inventory::events_table(SOURCE).name,
+            dead_letters: self.topics.dead_letters(),
+        };
+        self.pass.counts.accepted = self.evidence.accepted.len();
+        self.pass.faults.extend(self.evidence.faults(&places));
+        self.pass.faults.sort();
+        self.pass.faults.dedup();
+        self.pass
+    }
+}
+
+/// How the log says that an offset is not there.
+const MISSING: &str = "the record is missing";
+
+fn tiers(moment: &Moment, topics: &Topics) -> impl Iterator<Item = Duration> {
+    let mut delays: Vec<Duration> = moment.partitions.iter().filter_map(|s| topics.tier_delay(&s.partition.topic)).collect();
+    delays.sort_unstable();
+    delays.dedup();
+    delays.into_iter()
+}
+
+fn id_of(cell: &Cell) -> Option<Uuid> {
+    match cell {
+        Cell::Text(text) => Uuid::try_parse(text).ok(),
+        _ => None,
+    }
+}
+
+async fn for_each_row(table: Option<&ExactTable>, columns: &[&str], mut visit: impl FnMut(&[Cell])) -> Result<()> {
+    let Some(table) = table else { return Ok(()) };
+    let mut batches = table.scan(columns).await?;
+    while let Some(batch) = batches.next().await {
+        to_cells(&batch?)?.iter().for_each(|row| visit(row));
+    }
+    Ok(())
+}
