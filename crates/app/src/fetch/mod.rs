@@ -23,8 +23,8 @@ use crate::pipeline::{Plan, Stages, World};
 use crate::place::Place;
 use crate::settings;
 use feed::Feed;
-use progress_bar::Display;
-use signals::Stop;
+pub(crate) use progress_bar::Display;
+pub(crate) use signals::Stop;
 pub(crate) use summary::Summary;
 use watch::Watch;
 
