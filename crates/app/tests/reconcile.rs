@@ -66,6 +66,16 @@ fn a_poison_letter_that_is_gone_is_named() {
 }
 
 #[test]
+fn letters_that_are_not_what_was_written_are_named() {
+    let (lake, _) = finished();
+    lake.damage_records();
+    let (code, faults) = lake.faults(&[]);
+    let damaged = faults.iter().filter(|fault| fault.starts_with(&format!("damaged_record - {LETTERS}/0@"))).count();
+    assert_eq!((code, damaged), (3, 3), "{faults:?}");
+    assert_eq!(faults.iter().filter(|fault| fault.starts_with("no_dead_letter")).count(), 2, "{faults:?}");
+}
+
+#[test]
 fn each_damage_to_objects_is_named() {
     let (lake, urls) = finished();
     let id = media_id(&urls[2]);
