@@ -8,7 +8,9 @@ use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_env("LONGSHORE_LOG").unwrap_or_else(|_| EnvFilter::new("error,longshore=warn,longshore_stages=warn,longshore_log=warn,longshore_lake=warn,longshore_origin=warn"));
+    let filter = EnvFilter::try_from_env("LONGSHORE_LOG").unwrap_or_else(|_| {
+        EnvFilter::new("error,longshore=warn,longshore_stages=warn,longshore_log=warn,longshore_lake=warn,longshore_origin=warn")
+    });
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -114,7 +114,7 @@ fn exact_under_kill() {
     assert!(wrong.is_empty(), "{} of {} URLs: {wrong:#?}", wrong.len(), size.urls);
     assert_eq!((stored.len() + failed.len()) as u64, size.urls, "rows of URLs that nobody fed");
     inventory.objects_are_as_said(&batch.to);
-    batch.reconcile_but_for_leftovers("/changing/");
+    batch.reconcile_with_leftovers("/changing/");
 }
 
 #[test]

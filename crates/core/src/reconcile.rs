@@ -39,8 +39,6 @@ pub enum Kind {
     ObjectContent,
     /// Two rows with different contents claim one object.
     PathClaimedTwice,
-    /// An object that no row and no result in flight claims.
-    OrphanObject,
 }
 
 impl Kind {
@@ -60,7 +58,6 @@ impl Kind {
             Kind::ObjectSize => "object_size",
             Kind::ObjectContent => "object_content",
             Kind::PathClaimedTwice => "path_claimed_twice",
-            Kind::OrphanObject => "orphan_object",
         }
     }
 
@@ -81,7 +78,6 @@ impl Kind {
                 "somebody changed the object: restore it from a copy, or remove it and its row and fetch its input once more"
             }
             Kind::PathClaimedTwice => "at most one of the rows is right: compare their sha256 with the object's",
-            Kind::OrphanObject => "remove it if nobody needs it, or fetch its input once more, which adopts it",
         }
     }
 }

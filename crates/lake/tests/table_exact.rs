@@ -20,11 +20,11 @@ async fn a_row_is_added_once_and_known_ever_after() {
     let position = LogPosition { partition: Partition { topic: "results".into(), index: 0 }, watermark: 41 };
     let mut batch = rows(0..100);
     batch.extend(rows(0..10));
-    assert_eq!(table.append(batch, &[position]).await.unwrap(), Appended { added: 100, known: 10 });
-    assert_eq!(table.append(rows(50..150), &[]).await.unwrap(), Appended { added: 50, known: 50 });
-    assert_eq!(table.append(Vec::new(), &[]).await.unwrap(), Appended::default());
+    assert_eq!(table.append(&batch, &[position]).await.unwrap(), Appended { added: 100, known: 10 });
+    assert_eq!(table.append(&rows(50..150), &[]).await.unwrap(), Appended { added: 50, known: 50 });
+    assert_eq!(table.append(&[], &[]).await.unwrap(), Appended::default());
     let again = open(dir.path()).await;
-    assert_eq!(again.append(rows(0..150), &[]).await.unwrap(), Appended { added: 0, known: 150 });
+    assert_eq!(again.append(&rows(0..150), &[]).await.unwrap(), Appended { added: 0, known: 150 });
     let mut expected = vec![true; 150];
     expected.extend([false; 50]);
     assert_eq!(again.known(&keys(0..200)).await.unwrap(), expected);
@@ -36,10 +36,10 @@ async fn a_row_is_added_once_and_known_ever_after() {
 async fn the_same_key_on_another_day_and_at_another_time_adds_no_row() {
     let dir = tempdir().unwrap();
     let table = open(dir.path()).await;
-    table.append(rows(0..10), &[]).await.unwrap();
+    table.append(&rows(0..10), &[]).await.unwrap();
     for day in [TODAY - 400, TODAY + 1] {
-        let repeated = (0..10).map(|n| row(n, day)).collect();
-        assert_eq!(table.append(repeated, &[]).await.unwrap(), Appended { added: 0, known: 10 });
+        let repeated: Vec<_> = (0..10).map(|n| row(n, day)).collect();
+        assert_eq!(table.append(&repeated, &[]).await.unwrap(), Appended { added: 0, known: 10 });
     }
     assert_holds(dir.path(), 0..10).await;
 }
@@ -64,7 +64,7 @@ async fn a_thousand_commits_with_lost_answers_double_and_lose_nothing() {
     let table = ExactTable::open(Faulty::over(root(dir.path()), judge), spec(), options).await.unwrap();
     for n in 0..1_000 {
         let batch = vec![row(n, TODAY), row(n + 1, TODAY)];
-        while let Err(error) = table.append(batch.clone(), &[]).await {
+        while let Err(error) = table.append(&batch, &[]).await {
             assert!(matches!(error, TableError::Unavailable(_)), "{error}");
         }
         table.maintain().await.unwrap();
@@ -83,7 +83,7 @@ async fn writers_that_race_with_the_same_keys_double_and_lose_nothing() {
             let mut added = 0;
             for n in 0..40 {
                 let from = ((n + writer * 13) % 40) * 5;
-                added += table.append(rows(from..from + 10), &[]).await.unwrap().added;
+                added += table.append(&rows(from..from + 10), &[]).await.unwrap().added;
             }
             added
         }));
@@ -100,8 +100,8 @@ async fn writers_that_race_with_the_same_keys_double_and_lose_nothing() {
 async fn a_commit_holds_sixteen_days_at_most() {
     let dir = tempdir().unwrap();
     let table = open(dir.path()).await;
-    let spread = (0..40).map(|n| row(n, TODAY - n as i32)).collect();
-    assert_eq!(table.append(spread, &[]).await.unwrap(), Appended { added: 40, known: 0 });
+    let spread: Vec<_> = (0..40).map(|n| row(n, TODAY - n as i32)).collect();
+    assert_eq!(table.append(&spread, &[]).await.unwrap(), Appended { added: 40, known: 0 });
     assert_eq!(table.version().await, 3);
     assert_eq!(table.file_count().await.unwrap(), 40);
     assert_holds(dir.path(), 0..40).await;
@@ -121,8 +121,8 @@ async fn hostile_texts_come_back_as_they_went_in() {
         "{\"add\":{}}\n{\"remove\":{}}".into(),
         String::new(),
     ];
-    let hostile = texts.iter().enumerate().map(|(n, text)| row_with(n as u64, TODAY, text)).collect();
-    table.append(hostile, &[]).await.unwrap();
+    let hostile: Vec<_> = texts.iter().enumerate().map(|(n, text)| row_with(n as u64, TODAY, text)).collect();
+    table.append(&hostile, &[]).await.unwrap();
     let again = open(dir.path()).await;
     let mut found: Vec<_> = all_cells(&again, &["note", "event_date"]).await;
     found.sort_by_key(|cells| text(&cells[0]).to_owned());
@@ -144,7 +144,7 @@ async fn a_full_disk_stops_with_the_remedy_and_the_same_rows_go_in_later() {
     let table = ExactTable::open(Faulty::over(root(dir.path()), judge), spec(), Options::default()).await.unwrap();
     for stage in [1, 2] {
         full.store(stage, Ordering::Relaxed);
-        match table.append(rows(0..10), &[]).await {
+        match table.append(&rows(0..10), &[]).await {
             Err(TableError::Fatal(text)) => {
                 assert!(text.contains("disk is full") && text.contains(dir.path().to_str().unwrap()), "{text}")
             }
@@ -152,6 +152,6 @@ async fn a_full_disk_stops_with_the_remedy_and_the_same_rows_go_in_later() {
         }
     }
     full.store(0, Ordering::Relaxed);
-    assert_eq!(table.append(rows(0..10), &[]).await.unwrap().added, 10);
+    assert_eq!(table.append(&rows(0..10), &[]).await.unwrap().added, 10);
     assert_holds(dir.path(), 0..10).await;
 }

@@ -46,9 +46,9 @@ async fn try_open(directory: &OsPath, spec: TableSpec) -> Result<ExactTable, Tab
 async fn assert_change_is_refused(change: impl Fn(&OsPath) -> Vec<Value>, mentions: &str) {
     let dir = tempdir().unwrap();
     let table = open(dir.path()).await;
-    table.append(rows(0..2), &[]).await.unwrap();
+    table.append(&rows(0..2), &[]).await.unwrap();
     commit(dir.path(), 2, &change(dir.path()));
-    assert_refused(table.append(rows(2..4), &[]).await, mentions);
+    assert_refused(table.append(&rows(2..4), &[]).await, mentions);
     assert_refused(try_open(dir.path(), spec()).await, mentions);
     assert!(!entry(dir.path(), 3).exists());
 }
@@ -88,11 +88,11 @@ async fn a_foreign_schema_partitioning_property_or_protocol_is_refused() {
 async fn a_change_of_harmless_properties_is_followed() {
     let dir = tempdir().unwrap();
     let table = open(dir.path()).await;
-    table.append(rows(0..2), &[]).await.unwrap();
+    table.append(&rows(0..2), &[]).await.unwrap();
     let mut action = metadata(dir.path());
     action["metaData"]["configuration"]["delta.logRetentionDuration"] = "interval 2 days".into();
     commit(dir.path(), 2, &[action]);
-    assert_eq!(table.append(rows(0..4), &[]).await.unwrap(), Appended { added: 2, known: 2 });
+    assert_eq!(table.append(&rows(0..4), &[]).await.unwrap(), Appended { added: 2, known: 2 });
     assert_holds(dir.path(), 0..4).await;
 }
 
@@ -100,13 +100,13 @@ async fn a_change_of_harmless_properties_is_followed() {
 async fn rows_that_others_delete_are_gone_and_may_come_again() {
     let dir = tempdir().unwrap();
     let table = open(dir.path()).await;
-    table.append(rows(0..2), &[]).await.unwrap();
-    table.append(rows(2..4), &[]).await.unwrap();
+    table.append(&rows(0..2), &[]).await.unwrap();
+    table.append(&rows(2..4), &[]).await.unwrap();
     let add = actions(dir.path(), 1).into_iter().find(|a| a.get("add").is_some()).unwrap();
     let remove = json!({"remove": {"path": add["add"]["path"], "dataChange": true, "deletionTimestamp": 1_795_000_000_000_i64}});
     commit(dir.path(), 3, &[remove]);
     assert_eq!(table.known(&keys(0..4)).await.unwrap(), [false, false, true, true]);
-    assert_eq!(table.append(rows(0..4), &[]).await.unwrap(), Appended { added: 2, known: 2 });
+    assert_eq!(table.append(&rows(0..4), &[]).await.unwrap(), Appended { added: 2, known: 2 });
     assert_holds(dir.path(), 0..4).await;
 }
 
@@ -136,9 +136,9 @@ async fn reading_only_creates_nothing_and_writes_nothing() {
     let place = dir.path().join("nothing");
     let none = ExactTable::open_read_only(root(&place), spec(), Options::default()).await.unwrap();
     assert!(none.is_none() && !place.exists());
-    open(dir.path()).await.append(rows(0..3), &[]).await.unwrap();
+    open(dir.path()).await.append(&rows(0..3), &[]).await.unwrap();
     let table = ExactTable::open_read_only(root(dir.path()), spec(), Options::default()).await.unwrap().unwrap();
-    assert!(matches!(table.append(rows(3..4), &[]).await, Err(TableError::Fatal(_))));
+    assert!(matches!(table.append(&rows(3..4), &[]).await, Err(TableError::Fatal(_))));
     assert!(matches!(table.maintain().await, Err(TableError::Fatal(_))));
     assert_eq!(table.count().await.unwrap(), 3);
     assert_eq!(table.known(&keys(2..4)).await.unwrap(), [true, false]);
@@ -149,7 +149,7 @@ async fn two_creators_at_once_make_one_table() {
     let dir = tempdir().unwrap();
     let opened = futures::future::join_all((0..4).map(|_| try_open(dir.path(), spec()))).await;
     for (n, table) in opened.into_iter().enumerate() {
-        table.unwrap().append(rows(n as u64..n as u64 + 2), &[]).await.unwrap();
+        table.unwrap().append(&rows(n as u64..n as u64 + 2), &[]).await.unwrap();
     }
     assert_holds(dir.path(), 0..5).await;
 }
@@ -232,7 +232,7 @@ async fn a_store_that_does_not_create_atomically_is_refused_and_another_is_teste
     let memory: Arc<dyn object_store::ObjectStore> = Arc::new(InMemory::new());
     let place = || Root::object_store(memory.clone(), "memory:///tables/".parse().unwrap(), "tables".into()).child("t");
     let table = ExactTable::open(place(), spec(), Options::default()).await.unwrap();
-    table.append(rows(0..3), &[]).await.unwrap();
+    table.append(&rows(0..3), &[]).await.unwrap();
     let again = ExactTable::open(place(), spec(), Options::default()).await.unwrap();
-    assert_eq!(again.append(rows(0..4), &[]).await.unwrap(), Appended { added: 1, known: 3 });
+    assert_eq!(again.append(&rows(0..4), &[]).await.unwrap(), Appended { added: 1, known: 3 });
 }

@@ -36,7 +36,7 @@ async fn child_that_races() {
     let table = open(OsPath::new(&told("TABLE"))).await;
     for n in 0..40 {
         let from = (first + n * 7) % 40 * 5;
-        table.append(rows(from..from + 10), &[]).await.unwrap();
+        table.append(&rows(from..from + 10), &[]).await.unwrap();
         table.maintain().await.unwrap();
     }
     table.close().await.unwrap();
@@ -82,7 +82,7 @@ async fn child_that_sleeps() {
     let table = ExactTable::open(root, spec(), short()).await.unwrap();
     let mut added = 0;
     while added < 5 {
-        match table.append(rows(0..5), &[]).await {
+        match table.append(&rows(0..5), &[]).await {
             Ok(appended) => added += appended.added,
             Err(error) => assert!(matches!(error, TableError::Unavailable(_)), "{error}"),
         }
@@ -110,14 +110,14 @@ async fn sleep_past_the_clean_up(place: &str) -> bool {
     let mut child = child("child_that_sleeps", dir.path(), place);
     wait_until_stopped(&child);
     for n in 5..10 {
-        table.append(rows(n..n + 1), &[]).await.unwrap();
+        table.append(&rows(n..n + 1), &[]).await.unwrap();
     }
     tokio::time::sleep(RETENTION + Duration::from_millis(200)).await;
-    table.append(rows(10..11), &[]).await.unwrap();
+    table.append(&rows(10..11), &[]).await.unwrap();
     table.compact_now().await.unwrap();
     table.checkpoint_now().await.unwrap();
     tokio::time::sleep(RETENTION + Duration::from_millis(200)).await;
-    table.append(rows(11..12), &[]).await.unwrap();
+    table.append(&rows(11..12), &[]).await.unwrap();
     table.checkpoint_now().await.unwrap();
     table.vacuum_now().await.unwrap();
     let wanted = dir.path().join("_delta_log/00000000000000000001.json");

@@ -16,7 +16,7 @@ use tempfile::tempdir;
 
 async fn append_each(table: &ExactTable, numbers: std::ops::Range<u64>) {
     for n in numbers {
-        table.append(vec![row(n, TODAY)], &[]).await.unwrap();
+        table.append(&[row(n, TODAY)], &[]).await.unwrap();
     }
 }
 
@@ -34,13 +34,13 @@ async fn files_of_a_day_become_one_sorted_file_with_filters() {
     let dir = tempdir().unwrap();
     let table = open(dir.path()).await;
     for start in (0..5_000).step_by(500) {
-        table.append(rows(start..start + 500), &[]).await.unwrap();
+        table.append(&rows(start..start + 500), &[]).await.unwrap();
     }
-    table.append(vec![row(5_000, TODAY - 1)], &[]).await.unwrap();
+    table.append(&[row(5_000, TODAY - 1)], &[]).await.unwrap();
     let done = table.compact_now().await.unwrap();
     assert_eq!((done.merged, done.written, done.rows), (10, 1, 5_000));
     assert_eq!(table.file_count().await.unwrap(), 2);
-    assert_eq!(table.append(rows(0..5_000), &[]).await.unwrap(), Appended { added: 0, known: 5_000 });
+    assert_eq!(table.append(&rows(0..5_000), &[]).await.unwrap(), Appended { added: 0, known: 5_000 });
     assert_holds(dir.path(), 0..5_001).await;
     let ids: Vec<String> = all_cells(&table, &["media_id"]).await.iter().map(|c| text(&c[0]).to_owned()).skip(1).collect();
     assert!(ids.is_sorted());
@@ -68,12 +68,12 @@ async fn a_compaction_between_two_appends_of_another_writer_adds_no_second_row()
     let dir = tempdir().unwrap();
     let (one, other) = (open(dir.path()).await, open(dir.path()).await);
     append_each(&one, 0..20).await;
-    assert_eq!(other.append(rows(15..25), &[]).await.unwrap(), Appended { added: 5, known: 5 });
+    assert_eq!(other.append(&rows(15..25), &[]).await.unwrap(), Appended { added: 5, known: 5 });
     append_each(&one, 25..30).await;
     assert!(one.compact_now().await.unwrap().merged > 1);
-    assert_eq!(other.append(rows(0..32), &[]).await.unwrap(), Appended { added: 2, known: 30 });
+    assert_eq!(other.append(&rows(0..32), &[]).await.unwrap(), Appended { added: 2, known: 30 });
     assert_eq!(other.compact_now().await.unwrap().rows, 32);
-    assert_eq!(one.append(rows(0..33), &[]).await.unwrap(), Appended { added: 1, known: 32 });
+    assert_eq!(one.append(&rows(0..33), &[]).await.unwrap(), Appended { added: 1, known: 32 });
     assert_holds(dir.path(), 0..33).await;
 }
 
@@ -85,7 +85,7 @@ async fn compactors_and_appenders_that_race_lose_and_double_nothing() {
         let table = open(dir.path()).await;
         tasks.push(tokio::spawn(async move {
             for n in 0..60 {
-                table.append(rows(n * 5 + who..n * 5 + 8), &[]).await.unwrap();
+                table.append(&rows(n * 5 + who..n * 5 + 8), &[]).await.unwrap();
             }
         }));
         let table = open(dir.path()).await;
@@ -108,7 +108,7 @@ async fn upkeep_keeps_files_and_log_small_while_rows_arrive() {
     let options = Options { checkpoint_every: 20, ..Options::default() };
     let table = ExactTable::open(root(dir.path()), spec(), options).await.unwrap();
     for n in 0..150 {
-        table.append(rows(n * 10..n * 10 + 10), &[]).await.unwrap();
+        table.append(&rows(n * 10..n * 10 + 10), &[]).await.unwrap();
         table.maintain().await.unwrap();
     }
     table.close().await.unwrap();
@@ -152,7 +152,7 @@ async fn expired_log_entries_go_and_the_table_opens_from_its_checkpoint() {
     assert!(done.version == 10 && again.version == 12 && again.log_files_deleted >= 5, "{done:?} {again:?}");
     assert!(!dir.path().join("_delta_log/00000000000000000001.json").exists());
     let reopened = ExactTable::open(root(dir.path()), spec(), options).await.unwrap();
-    assert_eq!(reopened.append(rows(0..13), &[]).await.unwrap(), Appended { added: 1, known: 12 });
+    assert_eq!(reopened.append(&rows(0..13), &[]).await.unwrap(), Appended { added: 1, known: 12 });
     assert_holds(dir.path(), 0..13).await;
 }
 
@@ -167,11 +167,11 @@ async fn a_history_keeps_one_row_per_life() {
         Row { key: Key { id: key(n).id, sequence: life }, ..row }
     };
     let table = ExactTable::open(root(dir.path()), spec.clone(), Options::default()).await.unwrap();
-    assert_eq!(table.append(vec![life(1, 0), life(1, 1), life(1, 0)], &[]).await.unwrap(), Appended { added: 2, known: 1 });
-    table.append(vec![life(2, 0)], &[]).await.unwrap();
+    assert_eq!(table.append(&[life(1, 0), life(1, 1), life(1, 0)], &[]).await.unwrap(), Appended { added: 2, known: 1 });
+    table.append(&[life(2, 0)], &[]).await.unwrap();
     table.compact_now().await.unwrap();
     let again = ExactTable::open(root(dir.path()), spec, Options::default()).await.unwrap();
-    assert_eq!(again.append(vec![life(1, 1), life(1, 2), life(2, 0)], &[]).await.unwrap(), Appended { added: 1, known: 2 });
+    assert_eq!(again.append(&[life(1, 1), life(1, 2), life(2, 0)], &[]).await.unwrap(), Appended { added: 1, known: 2 });
     let keys = [life(1, 0).key, life(1, 2).key, life(1, 3).key, life(2, 1).key];
     assert_eq!(again.known(&keys).await.unwrap(), [true, true, false, false]);
 }

@@ -207,7 +207,7 @@ impl Committer {
                 watermark: *next,
             };
             let positions: Vec<_> = batch.next.iter().map(position).collect();
-            let appended = until_done("committing rows", || table.append(batch.rows.clone(), &positions)).await?;
+            let appended = until_done("committing rows", || table.append(&batch.rows, &positions)).await?;
             Progress::add(planner.counter(&self.progress), appended.added as u64);
         }
         for (partition, (epoch, next)) in batch.next {

@@ -103,12 +103,7 @@ async fn drive(
                 stages.hurry.cancel();
             }
             ended = feed.ended(), if feed.is_running() => ended?,
-            Some(ended) = stages.next_end() => {
-                ended?;
-                if draining.is_cancelled() && stages.running() == 1 {
-                    stages.drain_record.cancel();
-                }
-            }
+            Some(ended) = stages.next_end() => ended?,
             _ = tick.tick() => {
                 let seen = watch.look(world, feed.totals()).await?;
                 display.show(&seen);
@@ -117,6 +112,10 @@ async fn drive(
                 }
                 if !feed.is_running() && seen.idle {
                     stages.drain.cancel();
+                    stages.drain_record.cancel();
+                }
+                // Only record is left of a run that was stopped: it ends once it has read what the others left it.
+                if stages.drain.is_cancelled() && stages.running() == 1 && seen.recorded {
                     stages.drain_record.cancel();
                 }
             }
@@ -162,8 +161,8 @@ fn plan(args: &FetchArgs) -> Result<Plan> {
         publishing: PUBLISHING,
         grace: Duration::from_secs(25),
     };
-    let gather = Gather { freshness: Duration::from_millis(300), max_rows: 10_000 };
-    let gather_events = Gather { freshness: Duration::from_secs(10), max_rows: 50_000 };
+    let gather = Gather { freshness: Duration::from_millis(300), max_rows: 5_000 };
+    let gather_events = Gather { freshness: Duration::from_secs(10), max_rows: 5_000 };
     Ok(Plan { place: Place::at(&args.to)?, source, origin, headers, ladder, limits, gather, gather_events, sync: !args.no_sync })
 }
 

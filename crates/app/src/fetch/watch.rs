@@ -26,6 +26,8 @@ pub(crate) struct Seen {
     pub(crate) failed: u64,
     /// Ingest, download and retry have read everything.
     pub(crate) upstream_idle: bool,
+    /// Record has read everything.
+    pub(crate) recorded: bool,
     /// Everybody has read everything.
     pub(crate) idle: bool,
 }
@@ -77,9 +79,11 @@ impl Watch {
         let waits = |topic: &str| waiting(world, &partitions, &positions, |t| t == topic);
         let progress = &world.progress;
         let is_tier = |t: &str| world.topics.tier_delay(t).is_some();
-        let (pending, events) = (waits(&world.topics.pending()), ingest_waits(world, &partitions, &positions));
+        let (pending, events) =
+            (waits(&world.topics.pending()), events_wait(world, &partitions, &positions, &world.topics.ingest_group()));
         let retrying = waiting(world, &partitions, &positions, is_tier);
         let everything = waiting(world, &partitions, &positions, |_| true);
+        let recorded_waits = events_wait(world, &partitions, &positions, &world.topics.record_events_group());
         self.seen = Seen {
             lines: totals.lines.load(Relaxed),
             known: totals.known.load(Relaxed),
@@ -91,6 +95,7 @@ impl Watch {
             parked: Progress::get(&progress.parked) + retrying,
             failed: Progress::get(&progress.failed),
             upstream_idle: pending + retrying + events == 0,
+            recorded: waits(&world.topics.results()) + waits(&world.topics.dead_letters()) + recorded_waits == 0,
             idle: everything == 0,
         };
         self.sample(progress, events);
@@ -142,9 +147,9 @@ fn waiting(world: &World, partitions: &[PartitionState], positions: &[Position],
     sum
 }
 
-fn ingest_waits(world: &World, partitions: &[PartitionState], positions: &[Position]) -> u64 {
+fn events_wait(world: &World, partitions: &[PartitionState], positions: &[Position], group: &str) -> u64 {
     let events = partitions.iter().filter(|s| *s.partition.topic == *world.topics.events());
-    events.map(|state| lag(state, positions, &world.topics.ingest_group())).sum()
+    events.map(|state| lag(state, positions, group)).sum()
 }
 
 fn lag(state: &PartitionState, positions: &[Position], group: &str) -> u64 {

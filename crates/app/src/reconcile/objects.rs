@@ -36,9 +36,11 @@ pub(super) struct Objects {
     pub(super) bytes_read: u64,
     /// Objects in the store.
     pub(super) objects: u64,
-    /// Objects without a row that are none the worse for it: their result is on its way, or their task is run again
-    /// and adopts them.
+    /// Objects without a row while something is in flight: their result is on its way, or their task is run again.
     pub(super) unclaimed: u64,
+    /// Objects without a row for good. No fault: a worker that was killed between storing a file and telling of it
+    /// leaves one when the file's bytes differ at the next attempt; somebody else may have put others here.
+    pub(super) orphans: Vec<String>,
 }
 
 /// A row, as far as its object goes.
@@ -106,7 +108,7 @@ impl Objects {
             if claims.disagree(&path) {
                 self.faults.push(Fault::at(Kind::PathClaimedTwice, path));
             } else if !claims.cover(&path) && settled {
-                self.faults.push(Fault::at(Kind::OrphanObject, path));
+                self.orphans.push(path);
             } else if !claims.cover(&path) {
                 self.unclaimed += 1;
             }

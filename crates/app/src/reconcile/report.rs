@@ -41,6 +41,14 @@ pub(super) fn as_text(pass: &Pass, objects: Option<&Objects>, running: bool, fau
             format!("  {id}{}", harmless(&fault.place))
         }));
     }
+    lines.extend(objects.map(|o| &o.orphans).filter(|orphans| !orphans.is_empty()).map(|orphans| {
+        let head = format!(
+            "\n{} objects without a row; no fault, nothing is lost or doubled: remove them if nobody needs them",
+            orphans.len()
+        );
+        let names = orphans.iter().map(|path| format!("\n  {}", harmless(path)));
+        std::iter::once(head).chain(names).collect()
+    }));
     lines.join("\n")
 }
 
@@ -54,7 +62,7 @@ pub(super) fn as_json(pass: &Pass, objects: Option<&Objects>, running: bool, fau
         })
     };
     let objects =
-        objects.map(|o| json!({ "rows": o.rows, "bytes_read": o.bytes_read, "objects": o.objects, "unclaimed": o.unclaimed }));
+        objects.map(|o| json!({ "rows": o.rows, "bytes_read": o.bytes_read, "objects": o.objects, "unclaimed": o.unclaimed, "orphans": o.orphans }));
     let counts = &pass.counts;
     json!({
         "ok": faults.is_empty(),

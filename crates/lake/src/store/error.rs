@@ -30,7 +30,7 @@ fn remedy(error: &io::Error) -> Option<&'static str> {
         Errno::MFILE | Errno::NFILE => "raise the limit on open files (ulimit -n)",
         Errno::FBIG => "raise the limit on the size of files (ulimit -f, or the file system's own at {})",
         Errno::IO => "check the disk of {}",
-        Errno::NOTDIR => "make {} a directory, or choose another,",
+        Errno::NOTDIR | Errno::EXIST => "make {} a directory, or choose another,",
         _ => return None,
     })
 }

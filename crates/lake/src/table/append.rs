@@ -63,18 +63,18 @@ pub(crate) struct Commit {
 }
 
 /// The rows of one append that are not in the table yet.
-struct Batch {
-    pending: BTreeMap<Key, (i32, Row)>,
+struct Batch<'a> {
+    pending: BTreeMap<Key, (i32, &'a Row)>,
     done: Appended,
     /// The files of every commit that was tried, in case it landed after all.
     tried: HashMap<Path, (Arc<DataFile>, Vec<Key>)>,
 }
 
-impl Batch {
-    fn new(shape: &Shape, rows: Vec<Row>) -> Result<Self, TableError> {
+impl<'a> Batch<'a> {
+    fn new(shape: &Shape, rows: &'a [Row]) -> Result<Self, TableError> {
         let mut batch = Batch { pending: BTreeMap::new(), done: Appended::default(), tried: HashMap::new() };
         for row in rows {
-            let day = shape.check(&row)?;
+            let day = shape.check(row)?;
             match batch.pending.entry(row.key) {
                 std::collections::btree_map::Entry::Vacant(free) => drop(free.insert((day, row))),
                 std::collections::btree_map::Entry::Occupied(_) => batch.done.known += 1,
@@ -96,9 +96,9 @@ impl Batch {
     }
 
     /// The days of the next commit, each with its rows in the order of their keys.
-    fn next_days(&self) -> BTreeMap<i32, Vec<&Row>> {
+    fn next_days(&self) -> BTreeMap<i32, Vec<&'a Row>> {
         let days: BTreeSet<i32> = self.pending.values().map(|(day, _)| *day).collect();
-        let mut chosen: BTreeMap<i32, Vec<&Row>> = days.into_iter().take(MOST_DAYS).map(|day| (day, Vec::new())).collect();
+        let mut chosen: BTreeMap<i32, Vec<&'a Row>> = days.into_iter().take(MOST_DAYS).map(|day| (day, Vec::new())).collect();
         for (day, row) in self.pending.values() {
             if let Some(rows) = chosen.get_mut(day) {
                 rows.push(row);
@@ -109,7 +109,7 @@ impl Batch {
 }
 
 impl Inner {
-    pub(crate) async fn append(&self, rows: Vec<Row>, positions: &[LogPosition]) -> Result<Appended, TableError> {
+    pub(crate) async fn append(&self, rows: &[Row], positions: &[LogPosition]) -> Result<Appended, TableError> {
         let mut batch = Batch::new(&self.shape, rows)?;
         if batch.pending.is_empty() {
             return Ok(batch.done);
@@ -155,7 +155,7 @@ impl Inner {
     }
 
     /// Step 1, over the whole table.
-    async fn drop_known(&self, state: &mut State, batch: &mut Batch) -> Result<(), TableError> {
+    async fn drop_known(&self, state: &mut State, batch: &mut Batch<'_>) -> Result<(), TableError> {
         loop {
             let files = state.list();
             match self.drop_held(state, &files, batch).await {
@@ -172,7 +172,7 @@ impl Inner {
     }
 
     /// Drops what these files hold. A file of ours among them is a commit that landed.
-    async fn drop_held(&self, state: &mut State, files: &[Arc<DataFile>], batch: &mut Batch) -> Result<(), Fault> {
+    async fn drop_held(&self, state: &mut State, files: &[Arc<DataFile>], batch: &mut Batch<'_>) -> Result<(), Fault> {
         let (own, others): (Vec<_>, Vec<_>) = files.iter().cloned().partition(|f| batch.tried.contains_key(&f.path));
         for file in own {
             self.landed(state, batch, &file.path).await?;
@@ -184,7 +184,7 @@ impl Inner {
     }
 
     /// A file that we wrote is part of the table: its rows are added, and its keys are remembered.
-    async fn landed(&self, state: &mut State, batch: &mut Batch, path: &Path) -> Result<(), Fault> {
+    async fn landed(&self, state: &mut State, batch: &mut Batch<'_>, path: &Path) -> Result<(), Fault> {
         let Some((file, keys)) = batch.tried.remove(path) else { return Ok(()) };
         self.lookup.remember(&file, file.index(&self.store, &self.shape).await?.as_ref(), &keys);
         if state.files.contains_key(path) {
@@ -195,7 +195,7 @@ impl Inner {
     }
 
     /// Step 2.
-    async fn attempt(&self, state: &mut State, batch: &mut Batch, positions: &[LogPosition]) -> Result<Put, TableError> {
+    async fn attempt(&self, state: &mut State, batch: &mut Batch<'_>, positions: &[LogPosition]) -> Result<Put, TableError> {
         let born = self.options.moment();
         let drafted = self.write(batch).await?;
         let now = self.options.now_ms();
@@ -224,7 +224,7 @@ impl Inner {
     }
 
     /// Writes the next days' rows, one file a day.
-    async fn write(&self, batch: &Batch) -> Result<Vec<(Drafted, Vec<Key>)>, TableError> {
+    async fn write(&self, batch: &Batch<'_>) -> Result<Vec<(Drafted, Vec<Key>)>, TableError> {
         let mut encoded = Vec::new();
         for (day, rows) in batch.next_days() {
             let arrow = to_batch(&self.shape, &rows).map_err(|e| table_error("encoding rows", &e))?;
@@ -288,7 +288,7 @@ impl Inner {
     }
 
     /// Step 3. When a commit or a file that would have to be read is gone, the whole table is asked again.
-    async fn recover(&self, state: &mut State, batch: &mut Batch) -> Result<(), TableError> {
+    async fn recover(&self, state: &mut State, batch: &mut Batch<'_>) -> Result<(), TableError> {
         let followed = match self.follow(state).await {
             Ok(added) => self.drop_held(state, &added, batch).await,
             Err(fault) => Err(fault),

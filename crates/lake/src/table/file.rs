@@ -34,7 +34,10 @@ use super::stats::Stats;
 /// Rows in the largest row group.
 pub(crate) const ROW_GROUP_ROWS: usize = 65_536;
 /// Encoded bytes in the largest row group, about: a merge holds one row group of each of its inputs.
-const ROW_GROUP_BYTES: usize = 4 << 20;
+const ROW_GROUP_BYTES: usize = 2 << 20;
+/// Bytes in the largest page, about: a merge holds a dictionary and a page of each column of each of its inputs. Where
+/// values hardly repeat (URLs, ids, digests), a dictionary is given up at this size.
+const PAGE_BYTES: usize = 64 << 10;
 /// False hits of a Bloom filter.
 const FALSE_HITS: f64 = 1e-4;
 /// Bytes read from a file's end to find its footer.
@@ -183,6 +186,8 @@ pub(crate) fn properties(shape: &Shape, most_rows: usize) -> WriterProperties {
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
+        .set_dictionary_page_size_limit(PAGE_BYTES)
+        .set_data_page_size_limit(PAGE_BYTES)
         .set_created_by(concat!("longshore ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_column_dictionary_enabled(ColumnPath::from(shape.key_name()), false);
     for index in &shape.spec.filtered {

@@ -238,7 +238,7 @@ impl Unopened {
 
 #[async_trait]
 impl Table for ExactTable {
-    async fn append(&self, rows: Vec<Row>, positions: &[LogPosition]) -> Result<Appended, TableError> {
+    async fn append(&self, rows: &[Row], positions: &[LogPosition]) -> Result<Appended, TableError> {
         self.inner.may_write()?;
         self.inner.append(rows, positions).await
     }

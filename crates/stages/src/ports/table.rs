@@ -39,7 +39,7 @@ pub enum TableError {
 pub trait Table: Send + Sync {
     /// Adds the rows whose key the table does not have, and returns once they are durable. Calling again with the
     /// same rows adds nothing, whoever does it and however the first call ended.
-    async fn append(&self, rows: Vec<Row>, positions: &[LogPosition]) -> Result<Appended, TableError>;
+    async fn append(&self, rows: &[Row], positions: &[LogPosition]) -> Result<Appended, TableError>;
 
     /// Tells for each key whether the table has it, by id and sequence.
     async fn known(&self, keys: &[Key]) -> Result<Vec<bool>, TableError>;
