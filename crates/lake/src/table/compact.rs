@@ -28,7 +28,7 @@ const LOWEST_TIER_FILES: usize = 16;
 /// The most files of one merge.
 const MOST_INPUTS: usize = 24;
 /// Encoded bytes that a merge may hold of its inputs: their row groups in hand.
-const INPUT_MEMORY: u64 = 20 << 20;
+const INPUT_MEMORY: u64 = 10 << 20;
 /// The largest row group of an input, about.
 const GROUP_BYTES: u64 = 2_500 << 10;
 /// With more files than that, any day with two files is due.
