@@ -9,7 +9,7 @@
 //! ```
 //!
 //! One process writes; any number may look on ([`EmbeddedView`]). Groups live inside the writing process.
-//! [`conformance`] holds the promises of the `Log` port as a suite that every adapter runs.
+//! [`mod@conformance`] holds the promises of the `Log` port as a suite that every adapter runs.
 
 mod catalog;
 mod codec;

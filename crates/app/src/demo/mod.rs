@@ -107,6 +107,7 @@ fn fetch_args(directory: &Path, events: &Path) -> FetchArgs {
         policy,
         header: Vec::new(),
         max_in_flight: 64,
+        memory: 48 << 20,
         per_host: 32,
         retry: "200ms,500ms".into(),
         max_wait: Duration::from_secs(2),

@@ -2,7 +2,7 @@
 //!
 //! *Owns*: a thread of its own that serves HTTP/1.1 on a port of 127.0.0.1, a record of every request, and the canary: a
 //! listener on another loopback address that nobody may dial.
-//! The first component of a path chooses what happens, the rest which file it is (see [`content`](super::content)):
+//! The first component of a path chooses what happens, the rest which file it is (see [`super::content`]):
 //!
 //! | path | answer |
 //! |---|---|
@@ -18,7 +18,7 @@
 //! | `/redirect-forbidden/…` | 302 to the canary |
 //! | `/wrong-type/…` | an HTML page, whatever the name says |
 //!
-//! Anything else is 404. Heads of requests are bounded by [`MAX_HEAD`], connections by what the machine allows.
+//! Anything else is 404. Heads of requests are bounded, connections by what the machine allows.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use longshore_core::retry::Ladder;
 use longshore_origin::{Settings, Timeouts};
-use longshore_stages::download::Limits;
+use longshore_stages::download::{Limits, TRANSFER_BYTES};
 use longshore_stages::record::Gather;
 
 use crate::cli::FetchArgs;
@@ -146,6 +146,14 @@ fn plan(args: &FetchArgs) -> Result<Plan> {
         total: args.timeout_total,
     };
     let per_host = args.per_host as usize;
+    let needed = u64::from(args.max_in_flight) * TRANSFER_BYTES;
+    if needed > args.memory {
+        let (kib, have) = (needed.div_ceil(1024), args.memory / 1024);
+        bail!(
+            "--max-in-flight {} needs {kib} KiB and --memory allows {have}: add --memory {kib}KiB, or take fewer",
+            args.max_in_flight
+        );
+    }
     let origin = Settings {
         policy: source.policy.clone(),
         timeouts,
@@ -157,6 +165,7 @@ fn plan(args: &FetchArgs) -> Result<Plan> {
     let limits = Limits {
         max_in_flight: args.max_in_flight as usize,
         per_host,
+        memory: args.memory,
         window: WINDOW,
         publishing: PUBLISHING,
         grace: Duration::from_secs(25),

@@ -12,7 +12,7 @@
 //!                                                             offset finished ◀── acknowledged ─┴▶ dlq
 //! ```
 //! States: consuming → draining (no new work; what is under way ends or the grace does) → left.
-//! A window never stalls: when it is half full and its head has run for [`STUCK`], a copy of the head's task goes to
+//! A window never stalls: when it is half full and its head has run for half a minute, a copy of the head's task goes to
 //! a tier and its offset completes; the running download goes on.
 //! Promises: 1, 3, 4, 5, 7, 8.
 
@@ -50,6 +50,10 @@ const COMMIT_EVERY: Duration = Duration::from_millis(200);
 /// Outcomes on their way to the log.
 const OUTCOMES: usize = 2_048;
 
+/// Memory that a download owns while it is under way: what its connection has read ahead, the piece in hand, and the
+/// beginning of its upload, at most 64 KiB each. It is taken from the budget before the request is sent.
+pub const TRANSFER_BYTES: u64 = 3 * (64 << 10);
+
 /// Bounds of the stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -57,12 +61,22 @@ pub struct Limits {
     pub max_in_flight: usize,
     /// Downloads at once from one host.
     pub per_host: usize,
+    /// The budget of all downloads under way, in bytes; [`TRANSFER_BYTES`] for each.
+    pub memory: u64,
     /// Offsets in a partition's window.
     pub window: usize,
     /// Whole bodies that wait to become durable; each holds a file, not memory.
     pub publishing: usize,
     /// How long downloads under way may go on once the stage drains.
     pub grace: Duration,
+}
+
+impl Limits {
+    /// The download slots: as many as are allowed and the memory has room for, at least one.
+    pub fn slots(&self) -> usize {
+        let room = usize::try_from(self.memory / TRANSFER_BYTES).unwrap_or(usize::MAX);
+        self.max_in_flight.min(room).max(1)
+    }
 }
 
 /// The stage and what it works with.
@@ -182,7 +196,8 @@ impl Running {
 
     /// Starts what may start.
     fn dispatch(&mut self) {
-        while self.in_flight < self.stage.limits.max_in_flight {
+        let slots = self.stage.limits.slots();
+        while self.in_flight < slots {
             let Some(id) = self.hosts.pop(self.stage.clock.now()) else { return };
             let Some(job) = self.jobs.get_mut(&id) else { continue };
             job.running_since = Some(Instant::now());
@@ -399,5 +414,25 @@ fn finish(jobs: &mut HashMap<u64, Job>, tracker: &mut Tracker<Partition, Epoch>,
         if let Some(job) = jobs.remove(&id) {
             tracker.finish(&job.partition, job.epoch, job.offset);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn downloads_keep_within_their_memory() {
+        let limits = |max_in_flight, memory| Limits {
+            max_in_flight,
+            memory,
+            per_host: 1,
+            window: 1,
+            publishing: 1,
+            grace: Duration::ZERO,
+        };
+        assert_eq!(limits(256, 48 << 20).slots(), 256, "the defaults fit each other");
+        assert_eq!(limits(1_000, 48 << 20).slots(), 256);
+        assert_eq!(limits(10, 0).slots(), 1);
     }
 }
