@@ -148,7 +148,8 @@ mod tests {
         std::fs::write(&path, "id,link\n1,https://a/1\n").expect("write");
         let name = path.to_str().expect("utf-8");
         for wrong in ["url", "3", "0"] {
-            let error = open(name, Some(wrong)).err().expect("refused").to_string();
+            let error = open(name, Some(wrong)).err().expect("refused");
+            let error = format!("{error:#}");
             assert!(error.contains("id, link"), "{error}");
         }
     }
