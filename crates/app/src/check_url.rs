@@ -1,6 +1,6 @@
 //! `longshore check-url`: what the policy says to a URL, without contacting anybody.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use longshore_core::outcome::Failure;
 use longshore_core::policy::Verdict;
 use longshore_core::source::{RawEvent, Source};
@@ -23,7 +23,7 @@ struct Outcome {
 }
 
 pub(crate) fn run(args: CheckUrlArgs) -> Result<u8> {
-    let source = settings::source(&args.policy)?;
+    let source = settings::source(&args.policy).context(exit::Usage)?;
     let outcome = judge(&source, &args.url);
     if args.json {
         render::print_json(&as_json(&outcome))?;

@@ -60,7 +60,7 @@ pub struct PolicyArgs {
     #[arg(long)]
     pub allow_http: bool,
     /// Allow these file types only, for example pdf,jpg [default: any]
-    #[arg(long, value_name = "TYPES", value_delimiter = ',')]
+    #[arg(long, value_name = "TYPES", value_delimiter = ',', value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub file_types: Vec<String>,
     /// The largest file, for example 500MB or 2GiB [default: no limit]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]

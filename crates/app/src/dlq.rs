@@ -107,7 +107,7 @@ fn parse_class(text: &str) -> Result<Class> {
 }
 
 async fn list(args: &DlqFilter) -> Result<u8> {
-    let filter = Filter::of(args, SystemClock.now())?;
+    let filter = Filter::of(args, SystemClock.now()).context(exit::Usage)?;
     let view = Place::existing(&args.place.to)?.log_view()?;
     let mut kept: VecDeque<Entry> = VecDeque::new();
     let mut matching = 0_u64;
@@ -182,7 +182,7 @@ fn summary(entry: &Entry) -> Map<String, Value> {
 }
 
 async fn show(ids: &[String], place: &PlaceArgs) -> Result<u8> {
-    let mut wanted = ids.iter().map(|id| Wanted::parse(id)).collect::<Result<Vec<_>>>()?;
+    let mut wanted = ids.iter().map(|id| Wanted::parse(id)).collect::<Result<Vec<_>>>().context(exit::Usage)?;
     let view = Place::existing(&place.to)?.log_view()?;
     let mut found = Vec::new();
     let look = |entry: Entry| {

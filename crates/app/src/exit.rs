@@ -6,5 +6,20 @@ pub const DONE: u8 = 0;
 pub const FAILED: u8 = 1;
 /// Wrong usage of the command line.
 pub const USAGE: u8 = 2;
+
+/// Marks an error as one of usage: put it around what went wrong with a flag or an argument.
+#[derive(Debug, Clone, Copy)]
+pub struct Usage;
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("wrong usage")
+    }
+}
+
+/// The exit code of a command that ended with this error.
+pub fn code_of(error: &anyhow::Error) -> u8 {
+    if error.downcast_ref::<Usage>().is_some() { USAGE } else { FAILED }
+}
 /// Finished, but some attachments failed, or a check found something.
 pub const FOUND: u8 = 3;

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(exit::FAILED)
+            ExitCode::from(exit::code_of(&error))
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The wiring: the four stages of a source over the embedded log, the local store and the tables.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ pub(crate) struct World {
     pub(crate) topics: Topics,
     pub(crate) progress: Arc<Progress>,
     /// Attachments and poison events that are in the log already.
-    pub(crate) in_log: Vec<Uuid>,
+    pub(crate) in_log: HashSet<Uuid>,
     /// Poison letters of earlier runs.
     pub(crate) poison_before: u64,
     store: LocalStore,
@@ -95,7 +96,7 @@ impl World {
             source: Arc::new(plan.source.clone()),
             topics,
             progress: Arc::default(),
-            in_log: Vec::new(),
+            in_log: HashSet::new(),
             poison_before: 0,
             store,
             tiers,

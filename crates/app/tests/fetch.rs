@@ -76,13 +76,16 @@ fn an_input_that_cannot_be_read_is_named() {
         let finished = batch.fetch(&[&list, wrong]);
         assert_eq!(finished.code, Some(1), "{finished:?}");
         assert!(finished.stderr.contains(wrong), "{wrong} is not named: {finished:?}");
+        let begun = batch.to.exists();
+        assert_eq!(begun, *wrong == cut, "what cannot be opened is said before anything is made");
     }
+    assert_eq!(batch.inventory().stored.len(), 1, "what could be read was fetched");
     let finished = batch::finish({
         let mut command = longshore();
         command.args(["fetch", "--to"]).arg(batch.root.path().join("nothing"));
         command
     });
-    assert_eq!(finished.code, Some(1), "{finished:?}");
+    assert_eq!(finished.code, Some(2), "{finished:?}");
     assert!(finished.stderr.contains("INPUT") && finished.stderr.contains("nothing"), "{finished:?}");
 }
 

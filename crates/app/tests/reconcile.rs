@@ -42,6 +42,9 @@ fn each_damage_to_what_is_finished_is_named() {
     expect(&lake, &["--deep"], &[], |_| {});
     let lost = each(&stored, &|id| format!("lost {id} accepted in {EVENTS}"));
     expect(&lake, &[], &lost, |lake| lake.delete_rows(ATTACHMENTS));
+    let all: Vec<usize> = stored.iter().chain(&failed).copied().collect();
+    let orphaned = each(&all, &|id| format!("no_event {id} {EVENTS}"));
+    expect(&lake, &[], &orphaned, |lake| lake.delete_rows(EVENTS));
     let twice = each(&stored, &|id| format!("stored_twice {id} {ATTACHMENTS}"));
     expect(&lake, &[], &twice, |lake| lake.double_rows(ATTACHMENTS));
     let twice = each(&failed, &|id| format!("failed_twice {id} {FAILED}, life 0"));

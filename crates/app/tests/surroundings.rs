@@ -139,8 +139,13 @@ fn a_target_without_the_right_to_write() {
     }
     let mut command = batch.command(&[&list]);
     if rustix::process::getuid().is_root() {
-        // Rights do not bind root: nobody tries.
-        command.uid(65_534).gid(65_534);
+        // Rights do not bind root: nobody tries, with a copy of the program that nobody can reach.
+        let copy = batch.root.path().join("longshore");
+        std::fs::copy(command.get_program(), &copy).unwrap();
+        let mut by_nobody = std::process::Command::new(copy);
+        by_nobody.args(command.get_args()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        by_nobody.uid(65_534).gid(65_534);
+        command = by_nobody;
     }
     let finished = finish(command);
     assert_eq!(finished.code, Some(1), "{finished:?}");

@@ -120,6 +120,14 @@ impl<J> Hosts<J> {
         self.hosts.values().filter(|h| h.parked_until > now).map(|h| h.queue.len()).sum()
     }
 
+    /// Takes out the jobs of a host that wait beyond the first `keep`.
+    pub fn take_excess(&mut self, host: &str, keep: usize) -> Vec<J> {
+        let Some(entry) = self.hosts.get_mut(host) else { return Vec::new() };
+        let excess: Vec<J> = entry.queue.drain(keep.min(entry.queue.len())..).collect();
+        self.queued -= excess.len();
+        excess
+    }
+
     /// Takes out all jobs that wait, for example because they are to be given up.
     pub fn drain(&mut self) -> Vec<J> {
         self.turns.clear();
@@ -198,6 +206,17 @@ mod tests {
         assert_eq!(hosts.hosts.len(), 1);
         hosts.forget_idle(9);
         assert!(hosts.hosts.is_empty());
+    }
+
+    #[test]
+    fn what_a_host_holds_beyond_its_share_can_be_taken() {
+        let mut hosts = Hosts::new(1);
+        for job in 0..5 {
+            hosts.push("a", job);
+        }
+        assert_eq!(hosts.take_excess("a", 2), [2, 3, 4]);
+        assert_eq!((hosts.queued(), hosts.take_excess("a", 2).len(), hosts.take_excess("b", 0).len()), (2, 0, 0));
+        assert_eq!(hosts.pop(0), Some(0));
     }
 
     #[test]

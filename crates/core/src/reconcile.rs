@@ -25,6 +25,8 @@ pub enum Kind {
     NoDeadLetter,
     /// A recorded dead letter without its failed row, of an attachment that is not stored.
     NoFailedRow,
+    /// A stored or failed attachment whose event has no row and is not in its topic.
+    NoEvent,
     /// An offset that must be there is missing in its topic.
     MissingRecord,
     /// A record that is there but cannot be read.
@@ -51,6 +53,7 @@ impl Kind {
             Kind::EventTwice => "event_twice",
             Kind::NoDeadLetter => "no_dead_letter",
             Kind::NoFailedRow => "no_failed_row",
+            Kind::NoEvent => "no_event",
             Kind::MissingRecord => "missing_record",
             Kind::DamagedRecord => "damaged_record",
             Kind::DamagedRow => "damaged_row",
@@ -70,6 +73,7 @@ impl Kind {
             }
             Kind::NoDeadLetter => "restore log.db from a copy; the row still tells what failed",
             Kind::NoFailedRow => "restore the table from a copy; `longshore dlq show` with the id tells the whole story",
+            Kind::NoEvent => "restore the events table from a copy; the attachment itself is as its row says",
             Kind::MissingRecord => "restore log.db from a copy, or fetch the input once more",
             Kind::DamagedRecord => "check the disk, then restore log.db from a copy, or fetch the input once more",
             Kind::DamagedRow => "somebody else wrote to the table: remove the row with a Delta tool",
@@ -121,6 +125,8 @@ pub struct Evidence {
     pub events: Vec<Uuid>,
     /// The attachments of accepted events.
     pub accepted: Vec<Uuid>,
+    /// Whether events of some days only were read.
+    pub partial: bool,
     /// The attachments in topics that somebody must still read.
     pub in_flight: Vec<Uuid>,
     /// The lives whose dead letter is in its topic and recorded.
@@ -153,6 +159,7 @@ impl Evidence {
         let mut faults = self.doubled(places);
         self.accepted.dedup();
         faults.extend(self.lost(places));
+        faults.extend(self.without_event(places));
         faults.extend(self.without_letter(places));
         faults.extend(self.without_row(places));
         faults.sort();
@@ -187,6 +194,17 @@ impl Evidence {
         let has_letter = |id: &Uuid| has_life(&self.letters, id);
         let lost = self.accepted.iter().filter(move |id| !ended(id) && !on_its_way(id) && !has_letter(id));
         lost.map(|id| Fault::of_id(Kind::Lost, *id, format!("accepted in {}", places.events)))
+    }
+
+    fn without_event(&self, places: &Places) -> Vec<Fault> {
+        if self.partial {
+            return Vec::new();
+        }
+        let mut ended: Vec<Uuid> = self.stored.iter().copied().chain(self.failed.iter().map(|(id, _)| *id)).collect();
+        ended.sort_unstable();
+        ended.dedup();
+        ended.retain(|id| !has(&self.accepted, id) && !has(&self.in_flight, id));
+        ended.into_iter().map(|id| Fault::of_id(Kind::NoEvent, id, places.events.clone())).collect()
     }
 
     fn without_letter(&self, places: &Places) -> impl Iterator<Item = Fault> {

@@ -13,6 +13,7 @@ fn healthy() -> Evidence {
     Evidence {
         events: vec![id(12), id(11), id(13), id(14), id(15)],
         accepted: vec![id(2), id(1), id(3), id(4), id(5), id(1)],
+        partial: false,
         in_flight: vec![id(3), id(3), id(4)],
         letters: vec![(id(5), 0), (id(2), 1), (id(2), 0)],
         letters_in_flight: vec![(id(4), 0)],
@@ -49,6 +50,17 @@ fn an_attachment_that_is_nowhere_is_lost() {
     assert_eq!(found(without_failed_rows()), [(Kind::NoFailedRow, 2), (Kind::NoFailedRow, 2)], "its letters still tell of it");
     evidence.letters.retain(|(other, _)| *other != id(2));
     assert_eq!(found(evidence), [(Kind::Lost, 2)]);
+}
+
+#[test]
+fn an_attachment_without_its_event_is_named_unless_events_were_left_out() {
+    let without = |partial| {
+        let mut evidence = Evidence { partial, ..healthy() };
+        evidence.accepted.retain(|other| *other != id(1) && *other != id(2) && *other != id(3));
+        found(evidence)
+    };
+    assert_eq!(without(false), [(Kind::NoEvent, 1), (Kind::NoEvent, 2)], "3 is in flight");
+    assert_eq!(without(true), []);
 }
 
 #[test]

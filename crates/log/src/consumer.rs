@@ -147,7 +147,15 @@ impl Consumer for Member {
 
     async fn commit(&mut self, partition: &Partition, epoch: Epoch, watermark: u64) -> Result<(), LogError> {
         let Some(held) = self.find(partition).filter(|held| held.epoch == epoch) else { return Ok(()) };
-        let (topic, lane) = (Arc::clone(&held.topic), Arc::clone(&held.lane));
+        let (topic, lane, position) = (Arc::clone(&held.topic), Arc::clone(&held.lane), held.position);
+        // Measured by what was handed out: the end known in memory may lag behind what a read has found in the file.
+        if watermark > position {
+            return Err(LogError::Fatal(format!(
+                "group {} would commit {watermark} in {partition}, of which it was given records below {position} only: this is a \
+                 fault of the program, report it",
+                self.group
+            )));
+        }
         if lane.committed(&self.group).is_some_and(|committed| committed >= watermark) {
             return Ok(());
         }

@@ -123,14 +123,6 @@ impl Inner {
 
     /// Commits a group's position.
     pub(crate) async fn commit(&self, topic: &Arc<Topic>, lane: &Arc<Lane>, group: &str, watermark: u64) -> Result<(), LogError> {
-        if watermark > lane.end() {
-            return Err(LogError::Fatal(format!(
-                "log {}: group {group} would commit {watermark} in {}, which ends at {}: this is a fault of the program, report it",
-                self.file.display(),
-                lane.partition,
-                lane.end()
-            )));
-        }
         let (topic, lane) = (Arc::clone(topic), Arc::clone(lane));
         self.write(Change::Commit { topic, lane, group: group.to_owned(), watermark }).await
     }

@@ -40,6 +40,8 @@ pub struct Gather {
     pub freshness: Duration,
     /// The most rows in one commit.
     pub max_rows: usize,
+    /// The most bytes of records in one commit, about.
+    pub max_bytes: usize,
 }
 
 /// The three tables of a source.
@@ -117,6 +119,7 @@ struct Committer {
 #[derive(Default)]
 struct Batch {
     rows: Vec<Row>,
+    bytes: usize,
     next: BTreeMap<Partition, (Epoch, u64)>,
     deadline: Option<Instant>,
 }
@@ -155,7 +158,7 @@ impl Committer {
         batch: &mut Batch,
         drain: &CancellationToken,
     ) -> Result<Gathered, StageError> {
-        while batch.rows.len() < self.gather.max_rows {
+        while batch.rows.len() < self.gather.max_rows && batch.bytes < self.gather.max_bytes {
             let delivery = tokio::select! {
                 biased;
                 () = drain.cancelled() => return Ok(Gathered::Drained),
@@ -167,6 +170,7 @@ impl Committer {
                 Delivery::Revoked { partition, epoch } => return Ok(Gathered::Revoked(partition, epoch)),
                 Delivery::Records { partition, epoch, records } => {
                     let next = records.last().map_or(0, |r| r.offset + 1);
+                    batch.bytes += records.iter().filter_map(|r| r.message.value.as_ref()).map(|v| v.len()).sum::<usize>();
                     batch.rows.extend(planner.rows(&records).await?);
                     batch.next.insert(partition, (epoch, next));
                     batch.deadline.get_or_insert_with(|| Instant::now() + self.gather.freshness);

@@ -7,8 +7,8 @@
 //! that is skipped was an event before: the input is reread whole at every run, and costs a look-up a line.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Result, anyhow};
 use bytes::Bytes;
@@ -40,12 +40,34 @@ pub(crate) struct Totals {
     pub(crate) known: AtomicU64,
     /// Lines appended as events.
     pub(crate) fed: AtomicU64,
+    /// Inputs that could not be read to their end, and why.
+    pub(crate) unreadable: Mutex<Vec<String>>,
 }
 
 /// The feed, running.
 pub(crate) struct Feed {
-    task: Option<JoinHandle<Result<()>>>,
+    task: Option<JoinHandle<Result<Fed>>>,
+    fed: Fed,
     totals: Arc<Totals>,
+}
+
+/// How much of the input was fed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fed {
+    Whole,
+    Part,
+}
+
+impl Totals {
+    /// Inputs that could not be read to their end, and why.
+    pub(crate) fn unreadable(&self) -> Vec<String> {
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Opens the inputs. Blocks, for a pipe until its first bytes come.
+pub(crate) fn open(args: &FetchArgs) -> Result<Vec<input::Lines>> {
+    args.inputs.iter().map(|name| input::open(name, args.url_col.as_deref())).collect()
 }
 
 struct Feeder {
@@ -59,27 +81,25 @@ struct Feeder {
 
 impl Feed {
     /// Starts to read the inputs; ends early when `stop` is cancelled.
-    pub(crate) fn start(args: &FetchArgs, world: &World, stop: CancellationToken) -> Result<Self> {
+    pub(crate) fn start(inputs: Vec<input::Lines>, world: &mut World, stop: CancellationToken) -> Result<Self> {
         let totals = Arc::new(Totals::default());
-        // Opened here, so that a wrong name is said before anything runs.
-        let inputs = args.inputs.iter().map(|name| input::open(name, args.url_col.as_deref())).collect::<Result<Vec<_>>>()?;
         let feeder = Feeder {
             log: world.log.clone(),
             topic: world.topics.events(),
             attachments: world.attachments.clone(),
             failed: world.failed.clone(),
-            in_log: world.in_log.iter().copied().collect(),
+            in_log: std::mem::take(&mut world.in_log),
             totals: totals.clone(),
         };
         let (sender, batches) = mpsc::channel(BATCHES);
         std::thread::Builder::new().name("input".into()).spawn(move || read(inputs, &sender))?;
         let task = tokio::spawn(async move {
             tokio::select! {
-                () = stop.cancelled() => Ok(()),
-                fed = feeder.run(batches) => fed,
+                () = stop.cancelled() => Ok(Fed::Part),
+                fed = feeder.run(batches) => fed.map(|()| Fed::Whole),
             }
         });
-        Ok(Feed { task: Some(task), totals })
+        Ok(Feed { task: Some(task), fed: Fed::Part, totals })
     }
 
     /// Whether lines may still come.
@@ -92,7 +112,13 @@ impl Feed {
         let Some(task) = &mut self.task else { return Ok(()) };
         let ended = task.await.map_err(|e| anyhow!("reading the input broke down: {e}"));
         self.task = None;
-        ended?
+        self.fed = ended??;
+        Ok(())
+    }
+
+    /// Whether all of the input was read and fed.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.fed == Fed::Whole
     }
 
     /// How far it is.
@@ -110,9 +136,13 @@ fn read(inputs: Vec<input::Lines>, batches: &mpsc::Sender<Result<Vec<Line>>>) {
                 bytes += line.event.len();
                 batch.push(line);
             }
+            // What could be read goes first. An input whose reader cannot go on yields nothing more; the others do.
             Err(error) => {
-                let _ = batches.blocking_send(Err(error));
-                return;
+                let read = std::mem::take(&mut batch);
+                if batches.blocking_send(Ok(read)).is_err() || batches.blocking_send(Err(error)).is_err() {
+                    return;
+                }
+                bytes = 0;
             }
         }
         if batch.len() >= BATCH_LINES || bytes >= BATCH_BYTES {
@@ -128,7 +158,13 @@ fn read(inputs: Vec<input::Lines>, batches: &mpsc::Sender<Result<Vec<Line>>>) {
 impl Feeder {
     async fn run(self, mut batches: mpsc::Receiver<Result<Vec<Line>>>) -> Result<()> {
         while let Some(batch) = batches.recv().await {
-            let batch = batch?;
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(error) => {
+                    self.totals.unreadable.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{error:#}"));
+                    continue;
+                }
+            };
             self.totals.lines.fetch_add(batch.len() as u64, Relaxed);
             let new = self.unknown(batch).await?;
             if new.is_empty() {

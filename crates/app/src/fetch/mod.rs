@@ -43,7 +43,10 @@ pub(crate) async fn run(args: FetchArgs) -> Result<u8> {
     } else if !args.quiet {
         println!("{summary}");
     }
-    Ok(if summary.interrupted {
+    for error in &summary.unreadable {
+        eprintln!("error: {error}");
+    }
+    Ok(if summary.interrupted || !summary.unreadable.is_empty() {
         exit::FAILED
     } else if summary.unresolved > 0 {
         exit::FOUND
@@ -55,16 +58,24 @@ pub(crate) async fn run(args: FetchArgs) -> Result<u8> {
 /// Fetches what the arguments name, until every attachment is terminal or `stop` says to stop.
 pub(crate) async fn fetch(args: &FetchArgs, stop: &Stop, display: &Display) -> Result<Summary> {
     raise_open_files();
-    let plan = plan(args)?;
+    let plan = plan(args).context(exit::Usage)?;
     if args.inputs.is_empty() && !plan.place.state().is_dir() {
-        bail!("no INPUT, and {} holds no interrupted run to go on with: name a list of URLs", plan.place.root.display());
+        let nothing =
+            format!("no INPUT, and {} holds no interrupted run to go on with: name a list of URLs", plan.place.root.display());
+        return Err(anyhow::Error::msg(nothing).context(exit::Usage));
     }
+    // Opened first, so that a wrong name leaves nothing behind; on a thread, since a pipe may keep us waiting.
+    let opening = args.clone();
+    let inputs = tokio::select! {
+        opened = tokio::task::spawn_blocking(move || feed::open(&opening)) => opened??,
+        () = stop.draining().cancelled_owned() => bail!("stopped before anything was read"),
+    };
     let began = Instant::now();
-    let world = World::open(&plan).await?;
+    let mut world = World::open(&plan).await?;
     let mut stages = world.start(&plan)?;
-    let feed = Feed::start(args, &world, stop.draining())?;
+    let mut feed = Feed::start(inputs, &mut world, stop.draining())?;
     let mut watch = Watch::new(&plan);
-    let driven = drive(&mut stages, feed, &world, &mut watch, stop, display).await;
+    let driven = drive(&mut stages, &mut feed, &world, &mut watch, stop, display).await;
     display.clear();
     if driven.is_err() {
         stages.abort().await;
@@ -73,7 +84,8 @@ pub(crate) async fn fetch(args: &FetchArgs, stop: &Stop, display: &Display) -> R
         format!("stopped; once the cause is removed, the same command goes on in {}", plan.place.root.display())
     })?;
     tidy(&world).await?;
-    let summary = Summary::of(&world, &plan, &watch, began.elapsed(), interrupted).await?;
+    let unreadable = feed.totals().unreadable();
+    let summary = Summary::of(&world, &plan, &watch, unreadable, began.elapsed(), interrupted).await?;
     drop(stages);
     world.log.close().await?;
     Ok(summary)
@@ -82,7 +94,7 @@ pub(crate) async fn fetch(args: &FetchArgs, stop: &Stop, display: &Display) -> R
 /// Sees the run to its end; returns whether it was interrupted.
 async fn drive(
     stages: &mut Stages,
-    mut feed: Feed,
+    feed: &mut Feed,
     world: &World,
     watch: &mut Watch,
     stop: &Stop,
@@ -93,10 +105,6 @@ async fn drive(
     let draining = stop.draining();
     while stages.running() > 0 {
         tokio::select! {
-            () = stop.at_once() => {
-                stages.abort().await;
-                bail!("stopped at once; nothing is lost, what was under way is done again by the next run");
-            }
             () = draining.cancelled(), if !stages.drain.is_cancelled() => {
                 display.say("Stopping: letting downloads under way end (Ctrl-C again stops at once)");
                 stages.drain.cancel();
@@ -122,7 +130,7 @@ async fn drive(
         }
     }
     watch.look(world, feed.totals()).await?;
-    Ok(draining.is_cancelled() && !watch.idle())
+    Ok(draining.is_cancelled() && !(feed.is_whole() && watch.idle()))
 }
 
 /// Leaves the tables in good order for those who read them next.
@@ -170,8 +178,8 @@ fn plan(args: &FetchArgs) -> Result<Plan> {
         publishing: PUBLISHING,
         grace: Duration::from_secs(25),
     };
-    let gather = Gather { freshness: Duration::from_millis(300), max_rows: 5_000 };
-    let gather_events = Gather { freshness: Duration::from_secs(10), max_rows: 5_000 };
+    let gather = Gather { freshness: Duration::from_millis(300), max_rows: 5_000, max_bytes: 4 << 20 };
+    let gather_events = Gather { freshness: Duration::from_secs(10), max_rows: 5_000, max_bytes: 4 << 20 };
     Ok(Plan { place: Place::at(&args.to)?, source, origin, headers, ladder, limits, gather, gather_events, sync: !args.no_sync })
 }
 

@@ -1,14 +1,15 @@
-//! Ctrl-C and SIGTERM: once drains, twice stops at once.
+//! Ctrl-C and SIGTERM: once drains, twice stops at once, whatever the program is doing.
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::exit;
+
 /// What the user asked for by signals.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stop {
     drain: CancellationToken,
-    at_once: CancellationToken,
 }
 
 impl Stop {
@@ -25,7 +26,9 @@ impl Stop {
                     received = terminate.recv() => if received.is_none() { return },
                 }
                 if heard.drain.is_cancelled() {
-                    heard.at_once.cancel();
+                    // The same as a kill, which every part is made for.
+                    eprintln!("stopped at once; nothing is lost, what was under way is done again by the next run");
+                    std::process::exit(i32::from(exit::FAILED));
                 }
                 heard.drain.cancel();
             }
@@ -36,10 +39,5 @@ impl Stop {
     /// Cancelled by the first signal.
     pub(crate) fn draining(&self) -> CancellationToken {
         self.drain.clone()
-    }
-
-    /// Returns at the second signal.
-    pub(crate) async fn at_once(&self) {
-        self.at_once.cancelled().await;
     }
 }

@@ -52,6 +52,8 @@ pub(crate) struct Summary {
     pub(crate) files_per_second: f64,
     /// The part that held the others up.
     pub(crate) slowest: String,
+    /// Inputs that could not be read to their end, and why.
+    pub(crate) unreadable: Vec<String>,
     /// Whether it was stopped before the end.
     pub(crate) interrupted: bool,
     /// Where the files are.
@@ -63,7 +65,14 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    pub(super) async fn of(world: &World, plan: &Plan, watch: &Watch, took: Duration, interrupted: bool) -> Result<Self> {
+    pub(super) async fn of(
+        world: &World,
+        plan: &Plan,
+        watch: &Watch,
+        unreadable: Vec<String>,
+        took: Duration,
+        interrupted: bool,
+    ) -> Result<Self> {
         let progress = &world.progress;
         let causes = progress.causes().into_iter();
         let causes: Vec<Cause> =
@@ -84,6 +93,7 @@ impl Summary {
             seconds,
             files_per_second: stored as f64 / seconds.max(0.001),
             slowest: watch.slowest(),
+            unreadable,
             interrupted,
             files: plan.place.files().display().to_string(),
             tables: [&world.attachments, &world.failed, &world.events].map(ExactTable::location).to_vec(),

@@ -122,6 +122,9 @@ impl Watch {
         let Some((part, samples)) = self.samples.iter().max_by_key(|(_, samples)| **samples) else {
             return "nothing: there was nothing to do".into();
         };
+        if self.seen.stored + self.seen.failed == 0 {
+            return "nothing: there was nothing to do".into();
+        }
         let share = samples * 100 / self.samples.values().sum::<u64>().max(1);
         let what = match part {
             Part::Input => "reading the input and making tasks".into(),

@@ -17,15 +17,16 @@ pub(super) struct Reader {
     url_field: Option<String>,
     comments: bool,
     number: u64,
+    broken: bool,
 }
 
 impl Reader {
     pub(super) fn json(reader: Box<dyn BufRead + Send>, name: String, url_field: Option<&str>) -> Self {
-        Reader { reader, name, url_field: url_field.map(str::to_owned), comments: false, number: 0 }
+        Reader { reader, name, url_field: url_field.map(str::to_owned), comments: false, number: 0, broken: false }
     }
 
     pub(super) fn plain(reader: Box<dyn BufRead + Send>, name: String) -> Self {
-        Reader { reader, name, url_field: None, comments: true, number: 0 }
+        Reader { reader, name, url_field: None, comments: true, number: 0, broken: false }
     }
 
     /// The next line without its end; nothing at the end of the input.
@@ -59,12 +60,15 @@ impl Iterator for Reader {
     type Item = Result<Line>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
+        while !self.broken {
             self.number += 1;
             let read = self.line().with_context(|| format!("reading {}, line {}", self.name, self.number));
             let (line, truncated) = match read {
                 Ok(line) => line?,
-                Err(error) => return Some(Err(error)),
+                Err(error) => {
+                    self.broken = true;
+                    return Some(Err(error));
+                }
             };
             let event = line.trim_ascii();
             if event.is_empty() || (self.comments && event.starts_with(b"#")) {
@@ -73,5 +77,6 @@ impl Iterator for Reader {
             let (event, place) = (event.to_vec(), format!("{}:{}", self.name, self.number));
             return Some(Ok(Line { event, url_field: self.url_field.clone(), truncated, place }));
         }
+        None
     }
 }

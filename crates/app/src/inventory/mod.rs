@@ -26,7 +26,7 @@ const TELLING: [(&str, &[&str]); 3] = [
 ];
 
 pub(crate) async fn run(args: InventoryArgs) -> Result<u8> {
-    let question = Question::of(&args)?;
+    let question = Question::of(&args).context(exit::Usage)?;
     let tables = Place::existing(&args.place.to)?.open_tables().await?;
     let table = match question.table {
         "attachments" => tables.attachments,

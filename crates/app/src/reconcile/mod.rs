@@ -31,7 +31,7 @@ use pass::Pass;
 const PAUSE: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(args: ReconcileArgs) -> Result<u8> {
-    let since = args.since.as_deref().map(parse_day).transpose().context("--since")?;
+    let since = args.since.as_deref().map(parse_day).transpose().context("--since").context(exit::Usage)?;
     let place = Place::existing(&args.place.to)?;
     let (mut pass, running) = prove(&place, since).await?;
     let settled = !running && pass.in_flight == 0;

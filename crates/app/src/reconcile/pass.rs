@@ -86,6 +86,7 @@ impl<'a> Looker<'a> {
     }
 
     async fn events_table(&mut self, table: Option<&ExactTable>, since: Option<i32>) -> Result<()> {
+        self.evidence.partial = since.is_some();
         for_each_row(table, &["event_key", "media_ids", "event_date"], |row| {
             let [key, media_ids, day] = row else { return };
             self.pass.counts.events += 1;

@@ -28,6 +28,7 @@ use longshore_core::format::{self, FormatError, HEADER_LIFE, Task};
 use longshore_core::hosts::{Hosts, authority};
 use longshore_core::retry::{self, Ladder, Next};
 use longshore_core::source::Source;
+use longshore_core::time::Micros;
 use longshore_core::tracker::{Started, Tracker};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -107,8 +108,15 @@ struct Job {
     epoch: Epoch,
     offset: u64,
     task: Arc<Task>,
+    admitted: Instant,
     running_since: Option<Instant>,
     passed: bool,
+}
+
+impl Job {
+    fn new(partition: Partition, epoch: Epoch, offset: u64, task: Arc<Task>) -> Self {
+        Job { partition, epoch, offset, task, admitted: Instant::now(), running_since: None, passed: false }
+    }
 }
 
 /// The stage while it runs.
@@ -181,7 +189,7 @@ impl Running {
                 ended = &mut *sink => return Err(sink_ended(ended)),
                 Some(jobs) = self.done.recv() => {
                     finish(&mut self.jobs, &mut self.tracker, jobs);
-                    self.readmit();
+                    self.readmit()?;
                 }
                 Some(news) = self.news.recv() => self.hear(news)?,
                 Some(ended) = self.workers.join_next(), if !self.workers.is_empty() => unbroken(ended)?,
@@ -213,7 +221,7 @@ impl Running {
                 self.held.remove(&partition);
                 self.tracker.assign(partition, epoch, position);
             }
-            Delivery::Records { partition, epoch, records } => self.admit(&partition, epoch, records.into()),
+            Delivery::Records { partition, epoch, records } => self.admit(&partition, epoch, records.into())?,
             Delivery::Revoked { partition, epoch } => {
                 self.commit().await?;
                 self.tracker.revoke(&partition, epoch);
@@ -225,28 +233,29 @@ impl Running {
     }
 
     /// Puts records into the window, as many as fit; the rest is held and the partition paused.
-    fn admit(&mut self, partition: &Partition, epoch: Epoch, mut records: VecDeque<Received>) {
+    fn admit(&mut self, partition: &Partition, epoch: Epoch, mut records: VecDeque<Received>) -> Result<(), StageError> {
         if let Some((held_epoch, held)) = self.held.get_mut(partition)
             && *held_epoch == epoch
         {
             held.extend(records);
-            return;
+            return Ok(());
         }
         while let Some(record) = records.pop_front() {
             match self.tracker.start(partition, epoch, record.offset) {
-                Started::Yes => self.enqueue(partition, epoch, record),
+                Started::Yes => self.enqueue(partition, epoch, record)?,
                 Started::Stale => {}
                 Started::Full => {
                     records.push_front(record);
                     self.consumer.pause(partition);
                     self.held.insert(partition.clone(), (epoch, records));
-                    return;
+                    return Ok(());
                 }
             }
         }
+        Ok(())
     }
 
-    fn enqueue(&mut self, partition: &Partition, epoch: Epoch, record: Received) {
+    fn enqueue(&mut self, partition: &Partition, epoch: Epoch, record: Received) -> Result<(), StageError> {
         let id = self.next_job;
         self.next_job += 1;
         let (partition, offset) = (partition.clone(), record.offset);
@@ -258,28 +267,29 @@ impl Running {
             Ok(mut task) => {
                 task.life = format::life_of(record.message.header(HEADER_LIFE));
                 let task = Arc::new(task);
-                let job = Job { partition, epoch, offset, task: task.clone(), running_since: None, passed: false };
-                self.jobs.insert(id, job);
+                self.jobs.insert(id, Job::new(partition, epoch, offset, task.clone()));
                 self.queue(id, &task);
             }
             Err(None) => {
                 self.tracker.finish(&partition, epoch, offset);
             }
+            Err(Some(error @ FormatError::Newer(_))) => {
+                return Err(StageError(format!("task at offset {offset} of {partition}: {error}")));
+            }
             Err(Some(error)) => {
-                let job = Job { partition, epoch, offset, task: Arc::default(), running_since: None, passed: false };
-                self.jobs.insert(id, job);
+                self.jobs.insert(id, Job::new(partition, epoch, offset, Arc::default()));
                 self.bury(id, &record, &error);
             }
         }
+        Ok(())
     }
 
     /// Queues a job at its host; or moves it off, if the host is parked and holds its share of the window already.
     fn queue(&mut self, id: u64, task: &Task) {
         let host = authority(&task.url);
         let now = self.stage.clock.now();
-        let share = (self.stage.limits.window / 4).max(1);
         match self.hosts.parked_until(host, now) {
-            Some(until) if self.hosts.queued_of(host) >= share => {
+            Some(until) if self.hosts.queued_of(host) >= self.share() => {
                 self.move_off(id, Duration::from_micros(until.saturating_sub(now).unsigned_abs()));
             }
             _ => self.hosts.push(host, id),
@@ -314,17 +324,18 @@ impl Running {
     }
 
     /// Lets held records in once their window is half empty again.
-    fn readmit(&mut self) {
+    fn readmit(&mut self) -> Result<(), StageError> {
         let half = self.stage.limits.window / 2;
         let ready: Vec<Partition> = self.held.keys().filter(|p| self.tracker.in_window(p) <= half).cloned().collect();
         for partition in ready {
             if let Some((epoch, records)) = self.held.remove(&partition) {
-                self.admit(&partition, epoch, records);
+                self.admit(&partition, epoch, records)?;
                 if !self.held.contains_key(&partition) {
                     self.consumer.resume(&partition);
                 }
             }
         }
+        Ok(())
     }
 
     fn hear(&mut self, news: News) -> Result<(), StageError> {
@@ -332,14 +343,28 @@ impl Running {
             News::SlotFreed { host, park_until } => {
                 self.in_flight = self.in_flight.saturating_sub(1);
                 Progress::take(&self.stage.progress.in_flight, 1);
-                if let Some(until) = park_until {
-                    self.hosts.park(&host, until);
-                }
                 self.hosts.done(&host, self.stage.clock.now());
+                if let Some(until) = park_until {
+                    self.park(&host, until);
+                }
                 Ok(())
             }
             News::StoreBroken(message) => Err(StageError(message)),
         }
+    }
+
+    /// Parks a host; what it holds of the window beyond its share goes to a tier, so that others get in.
+    fn park(&mut self, host: &str, until: Micros) {
+        self.hosts.park(host, until);
+        let wait = until.saturating_sub(self.stage.clock.now()).unsigned_abs();
+        for id in self.hosts.take_excess(host, self.share()) {
+            self.move_off(id, Duration::from_micros(wait));
+        }
+    }
+
+    /// The part of a window that a parked host may hold.
+    fn share(&self) -> usize {
+        (self.stage.limits.window / 4).max(1)
     }
 
     async fn tick(&mut self) -> Result<(), StageError> {
@@ -364,11 +389,30 @@ impl Running {
         let heads: Vec<(Partition, u64)> = heads.filter_map(|(p, _)| self.tracker.head(p).map(|h| (p.clone(), h))).collect();
         for (partition, head) in heads {
             let is_head = |job: &Job| job.offset == head && job.partition == partition && !job.passed;
-            let stuck = |job: &Job| job.running_since.is_some_and(|since| since.elapsed() >= STUCK);
+            let stuck = |job: &Job| job.running_since.unwrap_or(job.admitted).elapsed() >= STUCK && self.waits_in_vain(job);
             let found = self.jobs.iter().find(|(_, job)| is_head(job) && stuck(job)).map(|(id, _)| *id);
             if let Some(id) = found {
-                self.move_off(id, STUCK);
+                self.pass(id);
             }
+        }
+    }
+
+    /// Whether a job runs, or its host is parked: a host that merely has much to do comes to its jobs in turn.
+    fn waits_in_vain(&self, job: &Job) -> bool {
+        let now = self.stage.clock.now();
+        job.running_since.is_some() || self.hosts.parked_until(authority(&job.task.url), now).is_some()
+    }
+
+    /// Lets the others pass a job that holds its window up. If it still waits for a parked host, all that waits
+    /// with it goes along.
+    fn pass(&mut self, id: u64) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let host = authority(&job.task.url).to_owned();
+        if job.running_since.is_some() {
+            return self.move_off(id, STUCK);
+        }
+        for excess in self.hosts.take_excess(&host, 0) {
+            self.move_off(excess, STUCK);
         }
     }
 
