@@ -147,12 +147,12 @@ impl Consumer for Member {
 
     async fn commit(&mut self, partition: &Partition, epoch: Epoch, watermark: u64) -> Result<(), LogError> {
         let Some(held) = self.find(partition).filter(|held| held.epoch == epoch) else { return Ok(()) };
-        let (topic, lane, position) = (Arc::clone(&held.topic), Arc::clone(&held.lane), held.position);
-        // Measured by what was handed out: the end known in memory may lag behind what a read has found in the file.
-        if watermark > position {
+        let (topic, lane) = (Arc::clone(&held.topic), Arc::clone(&held.lane));
+        // The end known in memory may lag behind what a read has found in the file and handed out.
+        let end = lane.end().max(held.position);
+        if watermark > end {
             return Err(LogError::Fatal(format!(
-                "group {} would commit {watermark} in {partition}, of which it was given records below {position} only: this is a \
-                 fault of the program, report it",
+                "group {} would commit {watermark} in {partition}, which ends at {end}: this is a fault of the program, report it",
                 self.group
             )));
         }

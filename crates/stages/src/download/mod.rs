@@ -343,10 +343,11 @@ impl Running {
             News::SlotFreed { host, park_until } => {
                 self.in_flight = self.in_flight.saturating_sub(1);
                 Progress::take(&self.stage.progress.in_flight, 1);
-                self.hosts.done(&host, self.stage.clock.now());
                 if let Some(until) = park_until {
                     self.park(&host, until);
                 }
+                // Last: an idle host is forgotten, unless it is parked.
+                self.hosts.done(&host, self.stage.clock.now());
                 Ok(())
             }
             News::StoreBroken(message) => Err(StageError(message)),
