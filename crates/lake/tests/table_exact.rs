@@ -40,6 +40,8 @@ async fn the_same_key_on_another_day_and_at_another_time_adds_no_row() {
     for day in [TODAY - 400, TODAY + 1] {
         let repeated: Vec<_> = (0..10).map(|n| row(n, day)).collect();
         assert_eq!(table.append(&repeated, &[]).await.unwrap(), Appended { added: 0, known: 10 });
+        let reversed: Vec<_> = repeated.into_iter().rev().collect();
+        assert_eq!(table.append(&reversed, &[]).await.unwrap(), Appended { added: 0, known: 10 }, "in another order");
     }
     assert_holds(dir.path(), 0..10).await;
 }
