@@ -1,10 +1,12 @@
 //! What travels between the stages: tasks, results and dead letters, as JSON with a version `v`.
 //! Unknown fields are ignored, so that a newer writer and an older reader get along.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
-use crate::outcome::{Class, Reason};
+use crate::outcome::{Class, Failure, Reason};
 use crate::time::Micros;
 
 /// The version that this build writes.
@@ -32,6 +34,14 @@ pub struct ErrorNote {
     pub http_status: Option<u16>,
     /// When it happened.
     pub at: Micros,
+}
+
+impl ErrorNote {
+    /// A failure as it was noted at this time.
+    pub fn of(failure: &Failure, at: Micros) -> Self {
+        let (class, reason, http_status) = (failure.class, failure.reason, failure.http_status);
+        ErrorNote { class, reason, message: failure.message.clone(), http_status, at }
+    }
 }
 
 /// One attachment to download.
@@ -161,6 +171,24 @@ impl DeadLetter {
             task: Some(task),
             original: None,
             input: None,
+        }
+    }
+}
+
+impl DeadLetter {
+    /// The dead letter of something that cannot be decoded, with its bytes and where it was read.
+    pub fn of_poison(source: &str, error: ErrorNote, original: Option<&[u8]>, input: String) -> Self {
+        DeadLetter {
+            v: VERSION,
+            source: source.to_owned(),
+            status: Class::Poison,
+            first_error: None,
+            life: 0,
+            task: None,
+            original: original.map(|bytes| STANDARD.encode(bytes)),
+            input: Some(input),
+            failed_at: error.at,
+            error,
         }
     }
 }

@@ -68,13 +68,7 @@ pub fn move_off(ladder: &Ladder, task: &mut Task, delay: Duration, now: Micros) 
 }
 
 fn note(task: &mut Task, failure: &Failure, now: Micros) {
-    let note = ErrorNote {
-        class: failure.class,
-        reason: failure.reason,
-        message: failure.message.clone(),
-        http_status: failure.http_status,
-        at: now,
-    };
+    let note = ErrorNote::of(failure, now);
     task.first_error.get_or_insert_with(|| note.clone());
     task.last_error = Some(note);
 }

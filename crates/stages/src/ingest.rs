@@ -14,10 +14,8 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use longshore_core::format::{self, DeadLetter, ErrorNote, HEADER_INPUT, HEADER_TRUNCATED, HEADER_URL_FIELD, VERSION};
+use longshore_core::format::{self, DeadLetter, ErrorNote, HEADER_INPUT, HEADER_TRUNCATED, HEADER_URL_FIELD};
 use longshore_core::outcome::Failure;
 use longshore_core::source::{Attachment, RawEvent, Source};
 use tokio_util::sync::CancellationToken;
@@ -143,7 +141,7 @@ impl Ingest {
             }
             Some(failure) => {
                 self.progress.count_failure(failure.class, failure.reason);
-                let mut letter = DeadLetter::of_task(attachment.task, self.note(&failure));
+                let mut letter = DeadLetter::of_task(attachment.task, ErrorNote::of(&failure, self.clock.now()));
                 letter.input = Some(input_of(partition, record));
                 output.dead_letters.push(Message { key, value: Some(format::encode(&letter).into()), headers: Vec::new() });
             }
@@ -152,25 +150,10 @@ impl Ingest {
 
     fn poison(&self, failure: Failure, partition: &Partition, record: &Received) -> Message {
         self.progress.count_failure(failure.class, failure.reason);
-        let error = self.note(&failure);
-        let letter = DeadLetter {
-            v: VERSION,
-            source: self.source.name.clone(),
-            status: failure.class,
-            first_error: None,
-            life: 0,
-            task: None,
-            original: record.message.value.as_ref().map(|v| STANDARD.encode(v)),
-            input: Some(input_of(partition, record)),
-            failed_at: error.at,
-            error,
-        };
+        let error = ErrorNote::of(&failure, self.clock.now());
+        let original = record.message.value.as_deref();
+        let letter = DeadLetter::of_poison(&self.source.name, error, original, input_of(partition, record));
         Message { key: record.message.key.clone(), value: Some(format::encode(&letter).into()), headers: Vec::new() }
-    }
-
-    fn note(&self, failure: &Failure) -> ErrorNote {
-        let (class, reason, http_status) = (failure.class, failure.reason, failure.http_status);
-        ErrorNote { class, reason, message: failure.message.clone(), http_status, at: self.clock.now() }
     }
 
     async fn append(&self, topics: &Topics, output: Output) -> Result<(), StageError> {

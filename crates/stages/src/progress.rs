@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
 
 use longshore_core::outcome::{Class, Reason};
 
@@ -37,7 +36,6 @@ pub struct Progress {
     /// Rows added to `events`.
     pub rows_events: AtomicU64,
     causes: Mutex<BTreeMap<(Class, Reason), u64>>,
-    busy: Mutex<BTreeMap<&'static str, Duration>>,
 }
 
 impl Progress {
@@ -65,16 +63,6 @@ impl Progress {
     /// Dead letters written so far, by class and reason.
     pub fn causes(&self) -> BTreeMap<(Class, Reason), u64> {
         lock(&self.causes).clone()
-    }
-
-    /// Notes time that a part of the chain was busy.
-    pub fn spent(&self, part: &'static str, time: Duration) {
-        *lock(&self.busy).entry(part).or_default() += time;
-    }
-
-    /// How long each part has been busy.
-    pub fn busy(&self) -> BTreeMap<&'static str, Duration> {
-        lock(&self.busy).clone()
     }
 }
 

@@ -16,11 +16,9 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use longshore_core::format::{self, DeadLetter, ErrorNote, FormatError, Stored, VERSION};
+use longshore_core::format::{self, DeadLetter, ErrorNote, FormatError, Stored};
 use longshore_core::inventory;
-use longshore_core::outcome::{Class, Reason};
+use longshore_core::outcome::{Class, Failure, Reason};
 use longshore_core::row::Row;
 use longshore_core::source::Source;
 use tokio::time::Instant;
@@ -80,9 +78,9 @@ impl Record {
     /// Runs the three committers until `drain` is cancelled; each commits what it has gathered, then leaves.
     pub async fn run(self, drain: CancellationToken) -> Result<(), StageError> {
         let topics = Topics::of(&self.source.name);
-        let results = self.committer("results", topics.record_results_group(), topics.results(), self.gather);
-        let failures = self.committer("dead letters", topics.record_failures_group(), topics.dead_letters(), self.gather);
-        let events = self.committer("events", topics.record_events_group(), topics.events(), self.gather_events);
+        let results = self.committer(topics.record_results_group(), topics.results(), self.gather);
+        let failures = self.committer(topics.record_failures_group(), topics.dead_letters(), self.gather);
+        let events = self.committer(topics.record_events_group(), topics.events(), self.gather_events);
         tokio::try_join!(
             results.run(Results(self.clone(), topics.dead_letters()), self.tables.attachments.clone(), &drain),
             failures.run(Failures(self.clone()), self.tables.failed.clone(), &drain),
@@ -91,9 +89,9 @@ impl Record {
         Ok(())
     }
 
-    fn committer(&self, part: &'static str, group: String, topic: String, gather: Gather) -> Committer {
+    fn committer(&self, group: String, topic: String, gather: Gather) -> Committer {
         let (log, progress, hurry) = (self.log.clone(), self.progress.clone(), self.hurry.clone());
-        Committer { part, log, progress, hurry, group, topic, gather }
+        Committer { log, progress, hurry, group, topic, gather }
     }
 }
 
@@ -106,7 +104,6 @@ trait Planner: Send {
 }
 
 struct Committer {
-    part: &'static str,
     log: Arc<dyn Log>,
     progress: Arc<Progress>,
     hurry: CancellationToken,
@@ -137,9 +134,7 @@ impl Committer {
         loop {
             let mut batch = Batch::default();
             let gathered = self.gather(&mut planner, consumer.as_mut(), &mut batch, drain).await?;
-            let began = Instant::now();
             self.commit(&planner, consumer.as_mut(), table.as_ref(), batch).await?;
-            self.progress.spent(self.part, began.elapsed());
             match gathered {
                 Gathered::Batch => {}
                 Gathered::Revoked(partition, epoch) => {
@@ -266,19 +261,9 @@ pub(crate) fn poison(
     progress: &Progress,
 ) -> Message {
     progress.count_failure(Class::Poison, Reason::Undecodable);
-    let at = clock.now();
-    let letter = DeadLetter {
-        v: VERSION,
-        source: source.to_owned(),
-        status: Class::Poison,
-        error: ErrorNote { class: Class::Poison, reason: Reason::Undecodable, message: error.to_string(), http_status: None, at },
-        first_error: None,
-        life: 0,
-        task: None,
-        original: record.message.value.as_ref().map(|v| STANDARD.encode(v)),
-        input: Some(format!("{topic}@{}", record.offset)),
-        failed_at: at,
-    };
+    let failure = Failure::new(Class::Poison, Reason::Undecodable, error.to_string());
+    let (note, original) = (ErrorNote::of(&failure, clock.now()), record.message.value.as_deref());
+    let letter = DeadLetter::of_poison(source, note, original, format!("{topic}@{}", record.offset));
     Message { key: record.message.key.clone(), value: Some(format::encode(&letter).into()), headers: Vec::new() }
 }
 

@@ -146,8 +146,7 @@ impl Download {
         let (reports, done) = mpsc::channel(8);
         let (news_sender, news) = mpsc::channel(OUTCOMES);
         let worker = Arc::new(Worker::new(&self, outcomes, news_sender));
-        let sink =
-            Sink { log: self.log.clone(), topics: worker::destinations(&topics, &self.ladder), progress: self.progress.clone() };
+        let sink = Sink { log: self.log.clone(), topics: worker::destinations(&topics, &self.ladder) };
         let mut sink = tokio::spawn(sink.run(outgoing, reports));
         let mut running = Running {
             tracker: Tracker::new(self.limits.window),

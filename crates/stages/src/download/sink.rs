@@ -5,12 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use longshore_core::format::{self, HEADER_LIFE};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use crate::StageError;
 use crate::patience::until_done;
 use crate::ports::{Log, Message};
-use crate::progress::Progress;
 
 /// How many outcomes go into one round of appends.
 const BATCH: usize = 1_000;
@@ -28,7 +26,6 @@ pub(super) struct Outgoing {
 pub(super) struct Sink {
     pub(super) log: Arc<dyn Log>,
     pub(super) topics: Vec<String>,
-    pub(super) progress: Arc<Progress>,
 }
 
 impl Sink {
@@ -46,11 +43,9 @@ impl Sink {
                 by_topic[outgoing.topic].push(outgoing.message);
                 jobs.push(outgoing.job);
             }
-            let began = Instant::now();
             let appends = self.topics.iter().zip(by_topic).filter(|(_, batch)| !batch.is_empty());
             let appends = appends.map(|(topic, batch)| self.append(topic, batch));
             futures::future::try_join_all(appends).await?;
-            self.progress.spent("log", began.elapsed());
             if done.send(jobs).await.is_err() {
                 break;
             }

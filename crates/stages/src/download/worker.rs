@@ -144,14 +144,7 @@ impl Worker {
     }
 
     fn dead_letter(&self, task: Task, failure: &Failure, now: Micros) -> (usize, crate::ports::Message) {
-        let error = ErrorNote {
-            class: failure.class,
-            reason: failure.reason,
-            message: failure.message.clone(),
-            http_status: failure.http_status,
-            at: now,
-        };
-        let letter = DeadLetter::of_task(task, error);
+        let letter = DeadLetter::of_task(task, ErrorNote::of(failure, now));
         self.tools.progress.count_failure(letter.status, letter.error.reason);
         let (trace_id, life) = letter.task.as_ref().map(|t| (t.trace_id.clone(), t.life)).unwrap_or_default();
         (DEAD_LETTERS, message(&trace_id, life, &letter))
