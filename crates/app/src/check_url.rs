@@ -23,7 +23,7 @@ struct Outcome {
 }
 
 pub(crate) fn run(args: CheckUrlArgs) -> Result<u8> {
-    let source = settings::source(&args.policy).context(exit::Usage)?;
+    let source = settings::source(&settings::Definition::default(), &args.policy).context(exit::Usage)?;
     let outcome = judge(&source, &args.url);
     if args.json {
         render::print_json(&as_json(&outcome))?;
@@ -36,7 +36,13 @@ pub(crate) fn run(args: CheckUrlArgs) -> Result<u8> {
 fn judge(source: &Source, url: &str) -> Outcome {
     // As an event of JSON, so that nothing in the URL is taken for an event's syntax.
     let event = json!({ "url": url }).to_string();
-    let raw = RawEvent { bytes: event.as_bytes(), url_field: Some("url"), truncated: None, ingested_at: SystemClock.now() };
+    let raw = RawEvent {
+        bytes: event.as_bytes(),
+        headers: &[],
+        url_field: Some("url"),
+        truncated: None,
+        ingested_at: SystemClock.now(),
+    };
     let (refused, path) = match source.plan(&raw) {
         Err(failure) => (Some(failure), None),
         Ok(event) => match event.attachments.into_iter().next() {

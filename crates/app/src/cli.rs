@@ -41,6 +41,9 @@ pub struct PlaceArgs {
     /// The directory that `fetch --to` wrote
     #[arg(long, value_name = "DIR", default_value = "./lake")]
     pub to: PathBuf,
+    /// Only this source, where there are several
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -13,7 +13,6 @@ use longshore_core::policy::redact::redact_url;
 use longshore_core::time::{self, Micros};
 use longshore_log::EmbeddedView;
 use longshore_stages::ports::{Clock, Received, SystemClock};
-use longshore_stages::topics::Topics;
 use serde_json::{Map, Value, json};
 use url::Url;
 use uuid::Uuid;
@@ -22,7 +21,6 @@ use crate::cli::{DlqCommand, DlqFilter, PlaceArgs};
 use crate::exit;
 use crate::place::Place;
 use crate::render::{self, Printed, harmless};
-use crate::settings::SOURCE;
 use crate::walk::{Moment, Step, Walk};
 
 pub(crate) async fn run(command: DlqCommand) -> Result<u8> {
@@ -61,10 +59,10 @@ impl Entry {
 }
 
 /// Hands every dead letter to `visit`, in order; a damaged place is named on standard error.
-async fn visit(view: &EmbeddedView, mut visit: impl FnMut(Entry) -> Result<()>) -> Result<()> {
-    let topic = Topics::of(SOURCE).dead_letters();
+async fn visit(place: &Place, view: &EmbeddedView, mut visit: impl FnMut(Entry) -> Result<()>) -> Result<()> {
     let moment = Moment::of(view).await?;
-    for state in moment.topic(&topic) {
+    let topics: Vec<String> = place.lanes.iter().map(|lane| lane.topics.dead_letters()).collect();
+    for state in topics.iter().flat_map(|topic| moment.topic(topic)) {
         let mut walk = Walk::new(view, &state.partition, state.begin..state.end);
         while let Some(step) = walk.next().await? {
             match step {
@@ -108,7 +106,8 @@ fn parse_class(text: &str) -> Result<Class> {
 
 async fn list(args: &DlqFilter) -> Result<u8> {
     let filter = Filter::of(args, SystemClock.now()).context(exit::Usage)?;
-    let view = Place::existing(&args.place.to)?.log_view()?;
+    let place = Place::named(&args.place)?;
+    let view = place.log_view()?;
     let mut kept: VecDeque<Entry> = VecDeque::new();
     let mut matching = 0_u64;
     let keep = |entry: Entry| {
@@ -121,7 +120,7 @@ async fn list(args: &DlqFilter) -> Result<u8> {
         }
         Ok(())
     };
-    visit(&view, keep).await?;
+    visit(&place, &view, keep).await?;
     print_list(&kept, args.place.json)?;
     if (kept.len() as u64) < matching {
         eprintln!("the latest {} of {matching}: --limit 0 shows all", kept.len());
@@ -181,9 +180,10 @@ fn summary(entry: &Entry) -> Map<String, Value> {
     fields
 }
 
-async fn show(ids: &[String], place: &PlaceArgs) -> Result<u8> {
+async fn show(ids: &[String], args: &PlaceArgs) -> Result<u8> {
     let mut wanted = ids.iter().map(|id| Wanted::parse(id)).collect::<Result<Vec<_>>>().context(exit::Usage)?;
-    let view = Place::existing(&place.to)?.log_view()?;
+    let place = Place::named(args)?;
+    let view = place.log_view()?;
     let mut found = Vec::new();
     let look = |entry: Entry| {
         let mut hit = false;
@@ -195,9 +195,9 @@ async fn show(ids: &[String], place: &PlaceArgs) -> Result<u8> {
         }
         Ok(())
     };
-    visit(&view, look).await?;
+    visit(&place, &view, look).await?;
     for (at, letter) in found.iter().enumerate() {
-        if place.json {
+        if args.json {
             render::print(letter)?;
         } else {
             render::print(format!("{}{}", if at == 0 { "" } else { "\n" }, as_text(letter, "")))?;
@@ -205,7 +205,7 @@ async fn show(ids: &[String], place: &PlaceArgs) -> Result<u8> {
     }
     let unknown: Vec<&str> = wanted.iter().filter(|one| !one.found).map(|one| one.text.as_str()).collect();
     if !unknown.is_empty() {
-        bail!("no dead letter {} in {}: `longshore dlq ls` lists them", unknown.join(", "), place.to.display());
+        bail!("no dead letter {} in {}: `longshore dlq ls` lists them", unknown.join(", "), args.to.display());
     }
     Ok(exit::DONE)
 }

@@ -1,93 +1,176 @@
-//! A batch directory: where its files, tables and state are.
+//! Where a deployment's files, tables and log are, and which sources it has: a batch directory, or what a
+//! configuration names.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use longshore_core::inventory;
+use longshore_core::inventory::Shape;
 use longshore_core::row::TableSpec;
+use longshore_core::source::Source;
 use longshore_lake::durable::DiskSync;
 use longshore_lake::store::LocalStore;
 use longshore_lake::table::{ExactTable, Options, Root};
 use longshore_log::{EmbeddedLog, EmbeddedView};
+use longshore_stages::topics::Topics;
 
-use crate::settings::SOURCE;
+use crate::cli::PlaceArgs;
+use crate::settings::Definition;
 
-/// The layout under `--to DIR`.
+/// The definitions of a batch directory's sources, below its state directory.
+const SOURCES: &str = "sources.json";
+
+/// A source with its topics and the columns of its tables.
 #[derive(Debug, Clone)]
-pub struct Place {
-    /// `DIR`, absolute.
-    pub root: PathBuf,
+pub struct Lane {
+    /// How its events are read, and what may be fetched.
+    pub source: Arc<Source>,
+    /// Its topics and groups.
+    pub topics: Topics,
+    /// Its tables.
+    pub shape: Shape,
 }
 
-/// The tables of a place as onlookers see them; a table that has no commit yet is absent.
+impl Lane {
+    /// A source on the topics that bear its name.
+    pub fn of(source: Source) -> Self {
+        let topics = Topics::of(&source.name);
+        Lane { shape: source.shape(), source: Arc::new(source), topics }
+    }
+
+    /// The source's name.
+    pub fn name(&self) -> &str {
+        &self.source.name
+    }
+}
+
+/// Where everything is.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The directory or the configuration file that it was named by.
+    pub root: PathBuf,
+    /// Where objects are.
+    pub files: PathBuf,
+    /// Where the tables are.
+    pub tables: PathBuf,
+    /// Where the log is.
+    pub state: PathBuf,
+    /// The sources, in the order in which they were defined.
+    pub lanes: Vec<Lane>,
+}
+
+/// The tables of a source as onlookers see them; a table that has no commit yet is absent.
 pub struct Tables {
-    /// `urls_attachments`.
+    /// `{source}_attachments`.
     pub attachments: Option<ExactTable>,
-    /// `urls_attachments_failed`.
+    /// `{source}_attachments_failed`.
     pub failed: Option<ExactTable>,
-    /// `urls_events`.
+    /// `{source}_events`.
     pub events: Option<ExactTable>,
 }
 
 impl Place {
-    /// The place at this directory, which need not exist yet.
-    pub fn at(directory: &Path) -> Result<Self> {
+    /// The layout of a batch in a directory, which need not exist yet.
+    pub fn batch(directory: &Path, lanes: Vec<Lane>) -> Result<Self> {
         let root = std::path::absolute(directory).with_context(|| format!("the directory {}", directory.display()))?;
-        Ok(Place { root })
+        let (files, tables, state) = (root.join("files"), root.join("tables"), root.join(".longshore"));
+        Ok(Place { root, files, tables, state, lanes })
     }
 
-    /// The place at this directory, which must hold a run's state.
+    /// The place that the flags of a looking command name.
+    pub fn named(args: &PlaceArgs) -> Result<Self> {
+        let place = Self::existing(&args.to)?;
+        match &args.source {
+            Some(name) => place.narrowed(name),
+            None => Ok(place),
+        }
+    }
+
+    /// The batch in this directory, which must hold a run's state.
     pub fn existing(directory: &Path) -> Result<Self> {
-        let place = Self::at(directory)?;
-        if !place.state().is_dir() {
+        let mut place = Self::batch(directory, Vec::new())?;
+        if !place.state.is_dir() {
             bail!(
                 "{} holds no Longshore data (no .longshore directory in it): name the directory of a fetch with --to",
                 place.root.display()
             );
         }
+        place.lanes = place.definitions()?.iter().map(|one| Ok(Lane::of(one.source()?))).collect::<Result<_>>()?;
         Ok(place)
     }
 
-    /// Where objects are.
-    pub fn files(&self) -> PathBuf {
-        self.root.join("files")
+    /// The same place with one of its sources.
+    fn narrowed(mut self, name: &str) -> Result<Self> {
+        let names = self.names();
+        self.lanes.retain(|lane| lane.name() == name);
+        if self.lanes.is_empty() {
+            bail!("--source {name}: there is no such source in {}; it has {names}", self.root.display());
+        }
+        Ok(self)
     }
 
-    /// Where the tables are.
-    pub fn tables(&self) -> PathBuf {
-        self.root.join("tables")
+    /// The only source.
+    pub fn only(&self) -> Result<&Lane> {
+        match self.lanes.as_slice() {
+            [lane] => Ok(lane),
+            _ => bail!("{} has several sources: name one with --source ({})", self.root.display(), self.names()),
+        }
     }
 
-    /// Where the log is.
-    pub fn state(&self) -> PathBuf {
-        self.root.join(".longshore")
+    fn names(&self) -> String {
+        self.lanes.iter().map(Lane::name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// How the sources of this batch directory were defined; the preset `urls` where nothing was written down.
+    pub fn definitions(&self) -> Result<Vec<Definition>> {
+        let path = self.state.join(SOURCES);
+        match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| format!("reading {}", path.display())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(vec![Definition::default()]),
+            Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+        }
+    }
+
+    /// Writes down how a source of this batch directory is defined, so that others can look at it.
+    pub fn define(&self, definition: &Definition) -> Result<()> {
+        let path = self.state.join(SOURCES);
+        let mut all = if path.exists() { self.definitions()? } else { Vec::new() };
+        if all.contains(definition) {
+            return Ok(());
+        }
+        all.retain(|one| one.name != definition.name);
+        all.push(definition.clone());
+        let temporary = self.state.join(format!("{SOURCES}.new"));
+        std::fs::write(&temporary, serde_json::to_vec_pretty(&all)?)
+            .and_then(|()| std::fs::rename(&temporary, &path))
+            .with_context(|| format!("writing {}", path.display()))
     }
 
     /// The directory of a table.
     pub fn table(&self, spec: &TableSpec) -> PathBuf {
-        self.tables().join(&spec.name)
+        self.tables.join(&spec.name)
     }
 
     /// The log as an onlooker sees it.
     pub fn log_view(&self) -> Result<EmbeddedView> {
-        Ok(EmbeddedLog::open_read_only(&self.state())?)
+        Ok(EmbeddedLog::open_read_only(&self.state)?)
     }
 
     /// The store as an onlooker sees it.
     pub fn store_view(&self) -> Result<LocalStore> {
-        Ok(LocalStore::open_read_only(&self.files())?)
+        Ok(LocalStore::open_read_only(&self.files)?)
     }
 
-    /// The tables as an onlooker sees them.
-    pub async fn open_tables(&self) -> Result<Tables> {
+    /// The tables of a source as an onlooker sees them.
+    pub async fn open_tables(&self, lane: &Lane) -> Result<Tables> {
         let open = |spec: TableSpec| async move {
             let root = Root::local(self.table(&spec), DiskSync::Off)?;
             anyhow::Ok(ExactTable::open_read_only(root, spec, Options::default()).await?)
         };
         Ok(Tables {
-            attachments: open(inventory::attachments_table(SOURCE)).await?,
-            failed: open(inventory::failed_table(SOURCE)).await?,
-            events: open(inventory::events_table(SOURCE)).await?,
+            attachments: open(lane.shape.attachments_table()).await?,
+            failed: open(lane.shape.failed_table()).await?,
+            events: open(lane.shape.events_table()).await?,
         })
     }
 }

@@ -6,13 +6,51 @@ use anyhow::{Context, Result, bail};
 use longshore_core::file_type::FileTypes;
 use longshore_core::path::PathTemplate;
 use longshore_core::policy::Policy;
-use longshore_core::source::Source;
+use longshore_core::source::{Identity, Mapping, Source};
 use longshore_stages::topics;
+use serde::{Deserialize, Serialize};
 
 use crate::cli::PolicyArgs;
 
-/// The name of the batch source, and its preset.
-pub const SOURCE: &str = "urls";
+/// How a batch directory's source is defined: what its events are, and nothing of the policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Definition {
+    /// The source's name.
+    pub name: String,
+    /// The preset that reads its events.
+    pub preset: String,
+    /// Fields and the JMESPath expressions that find them.
+    #[serde(default)]
+    pub map: Vec<(String, String)>,
+}
+
+impl Default for Definition {
+    fn default() -> Self {
+        Definition { name: "urls".to_owned(), preset: "urls".to_owned(), map: Vec::new() }
+    }
+}
+
+impl Definition {
+    /// The source, with a policy that allows nothing in particular: for looking at what is there.
+    pub fn source(&self) -> Result<Source> {
+        Ok(Source {
+            name: self.name.clone(),
+            mapping: self.mapping()?,
+            identity: Identity::default(),
+            policy: Policy::default(),
+            file_types: FileTypes::any(),
+            path: PathTemplate::parse("{media_id}").map_err(anyhow::Error::msg)?,
+        })
+    }
+
+    fn mapping(&self) -> Result<Mapping> {
+        match self.preset.as_str() {
+            "urls" => Ok(Mapping::Urls),
+            "xact" => Ok(Mapping::Xact),
+            other => bail!("there is no preset '{other}'"),
+        }
+    }
+}
 
 /// Reads a duration: `200ms`, `5s`, `10m`, `1h`, `2d`.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
@@ -67,10 +105,10 @@ pub fn parse_header(text: &str) -> Result<(String, String)> {
 }
 
 /// The batch source under the policy of the flags.
-pub fn source(args: &PolicyArgs) -> Result<Source> {
+pub fn source(definition: &Definition, args: &PolicyArgs) -> Result<Source> {
     let file_types = if args.file_types.is_empty() { FileTypes::any() } else { FileTypes::only(&args.file_types) };
     let path = PathTemplate::parse(&args.path).map_err(|e| anyhow::anyhow!("--path: {e}"))?;
-    Ok(Source { name: SOURCE.to_owned(), policy: policy(args)?, file_types, path })
+    Ok(Source { policy: policy(args)?, file_types, path, ..definition.source()? })
 }
 
 fn policy(args: &PolicyArgs) -> Result<Policy> {

@@ -12,16 +12,15 @@ use serde_json::{Value, json};
 
 use crate::cli::StatusArgs;
 use crate::exit;
-use crate::place::Place;
+use crate::place::{Lane, Place};
 use crate::render::{self, Printed};
-use crate::settings::SOURCE;
 use crate::walk::Moment;
 
 /// How often `--watch` looks again.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(args: StatusArgs) -> Result<u8> {
-    let place = Place::existing(&args.place.to)?;
+    let place = Place::named(&args.place)?;
     let view = place.log_view()?;
     if !args.watch {
         print(&Status::of(&place, &view).await?, args.place.json, "")?;
@@ -52,6 +51,7 @@ struct Status {
 
 /// One group's standing in one partition.
 struct Stage {
+    source: String,
     name: String,
     state: PartitionState,
     committed: u64,
@@ -66,6 +66,8 @@ impl Stage {
 }
 
 struct TableState {
+    source: String,
+    kind: &'static str,
     name: String,
     /// Nothing when there is no table yet.
     found: Option<TableFacts>,
@@ -81,23 +83,32 @@ struct TableFacts {
 impl Status {
     async fn of(place: &Place, view: &EmbeddedView) -> Result<Self> {
         let moment = Moment::of(view).await?;
-        let topics = Topics::of(SOURCE);
-        let mut stages = Vec::new();
-        for (name, topic, group) in chain(&topics, &moment) {
+        let mut status = Status {
+            directory: place.root.display().to_string(),
+            writer: longshore_log::writer_of(&place.state)?,
+            stages: Vec::new(),
+            dead_letters: 0,
+            tables: Vec::new(),
+        };
+        for lane in &place.lanes {
+            status.add(place, view, &moment, lane).await?;
+        }
+        Ok(status)
+    }
+
+    async fn add(&mut self, place: &Place, view: &EmbeddedView, moment: &Moment, lane: &Lane) -> Result<()> {
+        for (name, topic, group) in chain(&lane.topics, moment) {
             for state in moment.topic(&topic) {
                 let committed = moment.committed(&group, state);
                 let oldest = oldest(view, state, committed).await;
-                stages.push(Stage { name: name.clone(), state: state.clone(), committed, oldest });
+                let (source, state) = (lane.name().to_owned(), state.clone());
+                self.stages.push(Stage { source, name: name.clone(), state, committed, oldest });
             }
         }
-        let letters = topics.dead_letters();
-        Ok(Status {
-            directory: place.root.display().to_string(),
-            writer: longshore_log::writer_of(&place.state())?,
-            stages,
-            dead_letters: moment.topic(&letters).map(|state| state.end - state.begin).sum(),
-            tables: tables(place).await?,
-        })
+        let letters = lane.topics.dead_letters();
+        self.dead_letters += moment.topic(&letters).map(|state| state.end - state.begin).sum::<u64>();
+        self.tables.extend(tables(place, lane).await?);
+        Ok(())
     }
 }
 
@@ -126,15 +137,16 @@ async fn oldest(view: &EmbeddedView, state: &PartitionState, committed: u64) -> 
     records.first().map(|record| SystemClock.now() - record.appended_at)
 }
 
-async fn tables(place: &Place) -> Result<Vec<TableState>> {
-    let tables = place.open_tables().await?;
+async fn tables(place: &Place, lane: &Lane) -> Result<Vec<TableState>> {
+    let tables = place.open_tables(lane).await?;
     let mut states = Vec::new();
+    let of = |kind: &str| if place.lanes.len() == 1 { kind.to_owned() } else { format!("{} {kind}", lane.name()) };
     for (name, table) in [("attachments", tables.attachments), ("failed", tables.failed), ("events", tables.events)] {
         let found = match table {
             Some(table) => Some(facts(place, &table).await?),
             None => None,
         };
-        states.push(TableState { name: name.to_owned(), found });
+        states.push(TableState { source: lane.name().to_owned(), kind: name, name: of(name), found });
     }
     Ok(states)
 }
@@ -177,6 +189,7 @@ fn as_text(status: &Status) -> String {
 fn as_json(status: &Status) -> Value {
     let stage = |stage: &Stage| {
         json!({
+            "source": stage.source,
             "stage": stage.name,
             "topic": &*stage.state.partition.topic,
             "partition": stage.state.partition.index,
@@ -190,7 +203,8 @@ fn as_json(status: &Status) -> Value {
     let table = |table: &TableState| {
         let facts = table.found.as_ref();
         json!({
-            "table": table.name,
+            "source": table.source,
+            "table": table.kind,
             "rows": facts.map_or(0, |facts| facts.rows),
             "files": facts.map_or(0, |facts| facts.files),
             "version": facts.map(|facts| facts.version),

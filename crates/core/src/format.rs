@@ -1,6 +1,8 @@
 //! What travels between the stages: tasks, results and dead letters, as JSON with a version `v`.
 //! Unknown fields are ignored, so that a newer writer and an older reader get along.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -19,6 +21,9 @@ pub const HEADER_INPUT: &str = "longshore-input";
 pub const HEADER_URL_FIELD: &str = "longshore-url-field";
 /// Header: the whole length in bytes of an event of which only the beginning was kept.
 pub const HEADER_TRUNCATED: &str = "longshore-truncated";
+
+/// Further columns of a row, by name: what a mapping reads in an event beside what every source has.
+pub type Columns = BTreeMap<String, String>;
 
 /// A failure as it is carried along.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +69,18 @@ pub struct Task {
     pub event_time: Option<String>,
     /// When the log took the event.
     pub ingested_at: Micros,
+    /// Further columns of its row, and what its path needs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub columns: Columns,
+    /// Headers of its request, as the event gave them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(String, String)>,
+    /// What its bytes must hash to, as the event gave it: `sha256:<hex>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<String>,
+    /// The file's name, where the event gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_name: Option<String>,
     /// Attempts spent so far.
     #[serde(default)]
     pub attempts: u32,
@@ -123,6 +140,9 @@ pub struct Stored {
     pub ingested_at: Micros,
     /// When the download ended.
     pub downloaded_at: Micros,
+    /// Further columns of its row.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub columns: Columns,
 }
 
 /// A task or an event that ended without an object.

@@ -13,6 +13,21 @@ pub fn url_media_id(url: &str) -> Uuid {
     Uuid::new_v5(&Uuid::NAMESPACE_URL, identity(url).as_bytes())
 }
 
+/// The namespace of attachments of the preset `xact`: UUIDv5(URL namespace, `http://nsmkdvPipe/media_id`).
+pub const XACT_MEDIA_NAMESPACE: Uuid = Uuid::from_u128(0x63b5_635e_4ed0_53e3_9381_ab45_f5a8_3235);
+/// The namespace of event ids of the preset `xact`.
+pub const XACT_EVENT_NAMESPACE: Uuid = Uuid::from_u128(0xb8ec_3745_17c7_5a5a_afbd_9b81_a1a7_1824);
+
+/// The namespace of the attachments of a source: UUIDv5(URL namespace, `longshore:source:{name}`).
+pub fn source_namespace(source: &str) -> Uuid {
+    Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("longshore:source:{source}").as_bytes())
+}
+
+/// The id of an attachment: UUIDv5(namespace, `trace_id:identity`).
+pub fn media_id(namespace: &Uuid, trace_id: &str, identity: &str) -> Uuid {
+    Uuid::new_v5(namespace, format!("{trace_id}:{identity}").as_bytes())
+}
+
 /// The key of an event in the events table: the same bytes are the same event.
 pub fn event_key(raw: &[u8]) -> Uuid {
     Uuid::new_v5(&EVENT_KEY_NAMESPACE, raw)
@@ -25,6 +40,13 @@ mod tests {
     #[test]
     fn the_namespace_is_derived_as_said() {
         assert_eq!(EVENT_KEY_NAMESPACE, Uuid::new_v5(&Uuid::NAMESPACE_URL, b"longshore:event_key"));
+    }
+
+    #[test]
+    fn the_ids_of_xact_are_those_of_its_producers() {
+        assert_eq!(XACT_MEDIA_NAMESPACE, Uuid::new_v5(&Uuid::NAMESPACE_URL, b"http://nsmkdvPipe/media_id"));
+        let id = media_id(&XACT_MEDIA_NAMESPACE, "abc123", "https://xactware.com/docs/estimate.pdf");
+        assert_eq!(id.to_string(), "6d7ab70c-874d-5ff2-8698-454e7a9d3e4d");
     }
 
     #[test]

@@ -2,11 +2,13 @@
 
 use uuid::Uuid;
 
-use crate::format::{DeadLetter, Stored};
+use serde::{Deserialize, Serialize};
+
+use crate::format::{Columns, DeadLetter, Stored};
 use crate::ids;
 use crate::policy::redact::redact_url;
 use crate::row::{Cell, Column, Key, Kind, Row, TableSpec};
-use crate::source::{Event, MAPPING_VERSION};
+use crate::source::Event;
 use crate::time::{self, Micros};
 
 /// The longest `error_message` in a row, in bytes.
@@ -25,135 +27,173 @@ fn spec(name: String, columns: Vec<Column>, key_id: &str, key_sequence: Option<&
     TableSpec { name, key_id, key_sequence, filtered, partition, columns }
 }
 
-/// `{source}_attachments`: one row for each stored attachment, keyed by `media_id`.
-pub fn attachments_table(source: &str) -> TableSpec {
-    let columns = vec![
-        column("media_id", Kind::Text, false),
-        column("trace_id", Kind::Text, true),
-        column("source", Kind::Text, true),
-        column("attachment_url", Kind::Text, true),
-        column("blob_path", Kind::Text, true),
-        column("file_type", Kind::Text, true),
-        column("content_type", Kind::Text, true),
-        column("bytes_downloaded", Kind::Int64, true),
-        column("sha256", Kind::Text, true),
-        column("etag", Kind::Text, true),
-        column("attempts", Kind::Int64, true),
-        column("event_time", Kind::Timestamp, true),
-        column("downloaded_at", Kind::Timestamp, true),
-        column("created_at", Kind::Timestamp, true),
-        column("event_date", Kind::Date, true),
-    ];
-    spec(format!("{source}_attachments"), columns, "media_id", None)
+/// The tables of a source: its name, and the columns that it has beside those of every source. All of these are
+/// texts that may be missing.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Shape {
+    /// The source's name, with which its tables begin.
+    pub source: String,
+    /// Further columns of `attachments`.
+    #[serde(default)]
+    pub attachments: Vec<String>,
+    /// Further columns of `attachments_failed`.
+    #[serde(default)]
+    pub failed: Vec<String>,
+    /// Further columns of `events`.
+    #[serde(default)]
+    pub events: Vec<String>,
 }
 
-/// `{source}_attachments_failed`: a history, one row for each failed life of an attachment.
-pub fn failed_table(source: &str) -> TableSpec {
-    let columns = vec![
-        column("media_id", Kind::Text, false),
-        column("trace_id", Kind::Text, true),
-        column("source", Kind::Text, true),
-        column("attachment_url", Kind::Text, true),
-        column("status", Kind::Text, true),
-        column("error_message", Kind::Text, true),
-        column("http_status", Kind::Int64, true),
-        column("retry_count", Kind::Int64, true),
-        column("life", Kind::Int64, false),
-        column("event_time", Kind::Timestamp, true),
-        column("first_failed_at", Kind::Timestamp, true),
-        column("failed_at", Kind::Timestamp, true),
-        column("created_at", Kind::Timestamp, true),
-        column("event_date", Kind::Date, true),
-    ];
-    spec(format!("{source}_attachments_failed"), columns, "media_id", Some("life"))
+fn further(names: &[String]) -> impl Iterator<Item = Column> {
+    names.iter().map(|name| column(name, Kind::Text, true))
 }
 
-/// `{source}_events`: one row for each event, keyed by its bytes.
-pub fn events_table(source: &str) -> TableSpec {
-    let columns = vec![
-        column("event_key", Kind::Text, false),
-        column("trace_id", Kind::Text, true),
-        column("event_id", Kind::Text, true),
-        column("source", Kind::Text, true),
-        column("type", Kind::Text, true),
-        column("event_time", Kind::Timestamp, true),
-        column("media_ids", Kind::TextList, true),
-        column("raw_json", Kind::Text, true),
-        column("mapping_version", Kind::Text, true),
-        column("ingested_at", Kind::Timestamp, true),
-        column("created_at", Kind::Timestamp, true),
-        column("event_date", Kind::Date, true),
-    ];
-    spec(format!("{source}_events"), columns, "event_key", None)
+fn values<'a>(names: &'a [String], columns: &'a Columns) -> impl Iterator<Item = Cell> + 'a {
+    names.iter().map(|name| text(columns.get(name).map(String::as_str)))
 }
 
-/// The row of a stored attachment.
-pub fn attachment_row(stored: &Stored, now: Micros) -> Row {
-    let event_time = stored.event_time.as_deref().and_then(time::parse_event_time);
-    let cells = vec![
-        Cell::Text(stored.media_id.to_string()),
-        Cell::Text(stored.trace_id.clone()),
-        Cell::Text(stored.source.clone()),
-        Cell::Text(redact_url(&stored.url)),
-        Cell::Text(stored.blob_path.clone()),
-        Cell::Text(stored.file_type.clone()),
-        text(stored.content_type.as_deref()),
-        Cell::Int64(i64::try_from(stored.bytes_downloaded).unwrap_or(i64::MAX)),
-        Cell::Text(stored.sha256.clone()),
-        text(stored.etag.as_deref()),
-        Cell::Int64(i64::from(stored.attempts)),
-        timestamp(event_time),
-        Cell::Timestamp(stored.downloaded_at),
-        Cell::Timestamp(now),
-        Cell::Date(time::partition_day(event_time, stored.ingested_at)),
-    ];
-    Row { key: key(stored.media_id), cells }
-}
+impl Shape {
+    /// A source without further columns.
+    pub fn of(source: &str) -> Self {
+        Shape { source: source.to_owned(), ..Shape::default() }
+    }
 
-/// The row of a failed life; nothing for a poison event, which has no attachment.
-pub fn failed_row(letter: &DeadLetter, now: Micros) -> Option<Row> {
-    let task = letter.task.as_ref()?;
-    let event_time = task.event_time.as_deref().and_then(time::parse_event_time);
-    let first_failed_at = letter.first_error.as_ref().map_or(letter.failed_at, |error| error.at);
-    let cells = vec![
-        Cell::Text(task.media_id.to_string()),
-        Cell::Text(task.trace_id.clone()),
-        Cell::Text(letter.source.clone()),
-        Cell::Text(redact_url(&task.url)),
-        Cell::Text(letter.status.as_str().to_owned()),
-        Cell::Text(cut(&format!("{}: {}", letter.error.reason, letter.error.message), MAX_MESSAGE)),
-        letter.error.http_status.map_or(Cell::Null, |status| Cell::Int64(i64::from(status))),
-        Cell::Int64(i64::from(task.attempts.saturating_sub(1))),
-        Cell::Int64(i64::from(letter.life)),
-        timestamp(event_time),
-        Cell::Timestamp(first_failed_at),
-        Cell::Timestamp(letter.failed_at),
-        Cell::Timestamp(now),
-        Cell::Date(time::partition_day(event_time, task.ingested_at)),
-    ];
-    Some(Row { key: Key { id: task.media_id, sequence: i64::from(letter.life) }, cells })
-}
+    /// `{source}_attachments`: one row for each stored attachment, keyed by `media_id`.
+    pub fn attachments_table(&self) -> TableSpec {
+        let mut columns = vec![
+            column("media_id", Kind::Text, false),
+            column("trace_id", Kind::Text, true),
+            column("source", Kind::Text, true),
+            column("attachment_url", Kind::Text, true),
+            column("blob_path", Kind::Text, true),
+            column("file_type", Kind::Text, true),
+            column("content_type", Kind::Text, true),
+            column("bytes_downloaded", Kind::Int64, true),
+            column("sha256", Kind::Text, true),
+            column("etag", Kind::Text, true),
+            column("attempts", Kind::Int64, true),
+            column("event_time", Kind::Timestamp, true),
+            column("downloaded_at", Kind::Timestamp, true),
+            column("created_at", Kind::Timestamp, true),
+            column("event_date", Kind::Date, true),
+        ];
+        columns.extend(further(&self.attachments));
+        spec(format!("{}_attachments", self.source), columns, "media_id", None)
+    }
 
-/// The row of an accepted event.
-pub fn event_row(source: &str, event: &Event, raw: &[u8], ingested_at: Micros, now: Micros) -> Row {
-    let event_time = event.event_time.as_deref().and_then(time::parse_event_time);
-    let id = ids::event_key(raw);
-    let media_ids = event.attachments.iter().map(|a| a.task.media_id.to_string()).collect();
-    let cells = vec![
-        Cell::Text(id.to_string()),
-        Cell::Text(event.trace_id.clone()),
-        text(event.event_id.as_deref()),
-        Cell::Text(source.to_owned()),
-        Cell::Null,
-        timestamp(event_time),
-        Cell::TextList(media_ids),
-        Cell::Text(String::from_utf8_lossy(raw).into_owned()),
-        Cell::Text(MAPPING_VERSION.to_owned()),
-        Cell::Timestamp(ingested_at),
-        Cell::Timestamp(now),
-        Cell::Date(time::partition_day(event_time, ingested_at)),
-    ];
-    Row { key: key(id), cells }
+    /// `{source}_attachments_failed`: a history, one row for each failed life of an attachment.
+    pub fn failed_table(&self) -> TableSpec {
+        let mut columns = vec![
+            column("media_id", Kind::Text, false),
+            column("trace_id", Kind::Text, true),
+            column("source", Kind::Text, true),
+            column("attachment_url", Kind::Text, true),
+            column("status", Kind::Text, true),
+            column("error_message", Kind::Text, true),
+            column("http_status", Kind::Int64, true),
+            column("retry_count", Kind::Int64, true),
+            column("life", Kind::Int64, false),
+            column("event_time", Kind::Timestamp, true),
+            column("first_failed_at", Kind::Timestamp, true),
+            column("failed_at", Kind::Timestamp, true),
+            column("created_at", Kind::Timestamp, true),
+            column("event_date", Kind::Date, true),
+        ];
+        columns.extend(further(&self.failed));
+        spec(format!("{}_attachments_failed", self.source), columns, "media_id", Some("life"))
+    }
+
+    /// `{source}_events`: one row for each event, keyed by its bytes.
+    pub fn events_table(&self) -> TableSpec {
+        let mut columns = vec![
+            column("event_key", Kind::Text, false),
+            column("trace_id", Kind::Text, true),
+            column("event_id", Kind::Text, true),
+            column("source", Kind::Text, true),
+            column("type", Kind::Text, true),
+            column("event_time", Kind::Timestamp, true),
+            column("media_ids", Kind::TextList, true),
+            column("raw_json", Kind::Text, true),
+            column("mapping_version", Kind::Text, true),
+            column("ingested_at", Kind::Timestamp, true),
+            column("created_at", Kind::Timestamp, true),
+            column("event_date", Kind::Date, true),
+        ];
+        columns.extend(further(&self.events));
+        spec(format!("{}_events", self.source), columns, "event_key", None)
+    }
+
+    /// The row of a stored attachment.
+    pub fn attachment_row(&self, stored: &Stored, now: Micros) -> Row {
+        let event_time = time::event_time(stored.event_time.as_deref(), stored.ingested_at);
+        let mut cells = vec![
+            Cell::Text(stored.media_id.to_string()),
+            Cell::Text(stored.trace_id.clone()),
+            Cell::Text(stored.source.clone()),
+            Cell::Text(redact_url(&stored.url)),
+            Cell::Text(stored.blob_path.clone()),
+            Cell::Text(stored.file_type.clone()),
+            text(stored.content_type.as_deref()),
+            Cell::Int64(i64::try_from(stored.bytes_downloaded).unwrap_or(i64::MAX)),
+            Cell::Text(stored.sha256.clone()),
+            text(stored.etag.as_deref()),
+            Cell::Int64(i64::from(stored.attempts)),
+            timestamp(event_time),
+            Cell::Timestamp(stored.downloaded_at),
+            Cell::Timestamp(now),
+            Cell::Date(time::partition_day(event_time, stored.ingested_at)),
+        ];
+        cells.extend(values(&self.attachments, &stored.columns));
+        Row { key: key(stored.media_id), cells }
+    }
+
+    /// The row of a failed life; nothing for a poison event, which has no attachment.
+    pub fn failed_row(&self, letter: &DeadLetter, now: Micros) -> Option<Row> {
+        let task = letter.task.as_ref()?;
+        let event_time = time::event_time(task.event_time.as_deref(), task.ingested_at);
+        let first_failed_at = letter.first_error.as_ref().map_or(letter.failed_at, |error| error.at);
+        let mut cells = vec![
+            Cell::Text(task.media_id.to_string()),
+            Cell::Text(task.trace_id.clone()),
+            Cell::Text(letter.source.clone()),
+            Cell::Text(redact_url(&task.url)),
+            Cell::Text(letter.status.as_str().to_owned()),
+            Cell::Text(cut(&format!("{}: {}", letter.error.reason, letter.error.message), MAX_MESSAGE)),
+            letter.error.http_status.map_or(Cell::Null, |status| Cell::Int64(i64::from(status))),
+            Cell::Int64(i64::from(task.attempts.saturating_sub(1))),
+            Cell::Int64(i64::from(letter.life)),
+            timestamp(event_time),
+            Cell::Timestamp(first_failed_at),
+            Cell::Timestamp(letter.failed_at),
+            Cell::Timestamp(now),
+            Cell::Date(time::partition_day(event_time, task.ingested_at)),
+        ];
+        cells.extend(values(&self.failed, &task.columns));
+        Some(Row { key: Key { id: task.media_id, sequence: i64::from(letter.life) }, cells })
+    }
+
+    /// The row of an accepted event; `mapping_version` is that of the mapping that read it.
+    pub fn event_row(&self, mapping_version: &str, event: &Event, raw: &[u8], ingested_at: Micros, now: Micros) -> Row {
+        let event_time = time::event_time(event.event_time.as_deref(), ingested_at);
+        let id = ids::event_key(raw);
+        let media_ids = event.attachments.iter().map(|a| a.task.media_id.to_string()).collect();
+        let mut cells = vec![
+            Cell::Text(id.to_string()),
+            Cell::Text(event.trace_id.clone()),
+            text(event.event_id.as_deref()),
+            Cell::Text(self.source.clone()),
+            text(event.event_type.as_deref()),
+            timestamp(event_time),
+            Cell::TextList(media_ids),
+            Cell::Text(String::from_utf8_lossy(raw).into_owned()),
+            Cell::Text(mapping_version.to_owned()),
+            Cell::Timestamp(ingested_at),
+            Cell::Timestamp(now),
+            Cell::Date(time::partition_day(event_time, ingested_at)),
+        ];
+        cells.extend(values(&self.events, &event.columns));
+        Row { key: key(id), cells }
+    }
 }
 
 /// The key of an attachment in `attachments`.
@@ -211,12 +251,22 @@ mod tests {
             event_time: None,
             ingested_at: 0,
             downloaded_at: 1,
+            columns: Columns::new(),
         };
-        let event = Event { trace_id: "t".into(), event_id: None, event_time: None, attachments: Vec::new() };
+        let event = Event {
+            trace_id: "t".into(),
+            event_id: None,
+            event_type: None,
+            event_time: None,
+            columns: [("claim".to_owned(), "7".to_owned())].into(),
+            attachments: Vec::new(),
+            without_list: false,
+        };
+        let shape = Shape { events: vec!["claim".into(), "other".into()], ..Shape::of("urls") };
         for (spec, row) in [
-            (attachments_table("urls"), attachment_row(&stored, 2)),
-            (failed_table("urls"), failed_row(&letter("x"), 2).expect("a task")),
-            (events_table("urls"), event_row("urls", &event, b"{}", 0, 2)),
+            (shape.attachments_table(), shape.attachment_row(&stored, 2)),
+            (shape.failed_table(), shape.failed_row(&letter("x"), 2).expect("a task")),
+            (shape.events_table(), shape.event_row("urls/1", &event, b"{}", 0, 2)),
         ] {
             assert_eq!(spec.columns.len(), row.cells.len(), "{}", spec.name);
             for (column, cell) in spec.columns.iter().zip(&row.cells) {
@@ -235,9 +285,9 @@ mod tests {
 
     #[test]
     fn a_failed_row_is_keyed_by_life_and_its_message_is_bounded() {
-        let row = failed_row(&letter(&"é".repeat(2_000)), 2).expect("a task");
+        let row = Shape::of("urls").failed_row(&letter(&"é".repeat(2_000)), 2).expect("a task");
         assert_eq!(row.key, Key { id: Uuid::from_u128(5), sequence: 2 });
-        let spec = failed_table("urls");
+        let spec = Shape::of("urls").failed_table();
         assert_eq!(row.cells[spec.key_sequence.expect("life")], Cell::Int64(2));
         assert!(matches!(&row.cells[5], Cell::Text(m) if m.len() <= MAX_MESSAGE && m.starts_with("http_status: é")));
         assert_eq!(row.cells[7], Cell::Int64(3));
@@ -246,6 +296,6 @@ mod tests {
     #[test]
     fn poison_has_no_row() {
         let poison = DeadLetter { task: None, status: Class::Poison, ..letter("x") };
-        assert_eq!(failed_row(&poison, 0), None);
+        assert_eq!(Shape::of("urls").failed_row(&poison, 0), None);
     }
 }

@@ -29,6 +29,12 @@ pub fn parse_event_time(text: &str) -> Option<Micros> {
     (0..253_402_300_800 * SECOND).contains(&time).then_some(time)
 }
 
+/// The time of an event as its row has it: nothing where it cannot be read, or lies before 1970 or more than seven
+/// days after the ingestion. Such an event is accepted as untimed.
+pub fn event_time(text: Option<&str>, ingested_at: Micros) -> Option<Micros> {
+    text.and_then(parse_event_time).filter(|time| *time <= ingested_at.saturating_add(7 * DAY))
+}
+
 /// The day, counted from 1970-01-01, under which a row is filed: that of the event when its time is plausible
 /// (2000 … ingestion + 7 days), else that of the ingestion. A hostile date opens no partition of its own.
 pub fn partition_day(event_time: Option<Micros>, ingested_at: Micros) -> i32 {
@@ -70,6 +76,13 @@ mod tests {
         for text in ["", "yesterday", "2026-13-01T00:00:00Z", "1969-12-31T23:59:59Z", "2026-11-23", "99999-01-01T00:00:00Z"] {
             assert_eq!(parse_event_time(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn an_event_from_the_far_future_is_untimed() {
+        let at = |text| event_time(Some(text), 1_795_463_132_000_000);
+        assert!(at("2026-11-30T19:45:32Z").is_some());
+        assert_eq!((at("2026-11-30T19:45:33Z"), at("9999-01-01T00:00:00Z"), event_time(None, 0)), (None, None, None));
     }
 
     #[test]

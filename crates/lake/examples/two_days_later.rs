@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use longshore_core::inventory;
+use longshore_core::inventory::Shape;
 use longshore_core::time::{DAY, Micros};
 use longshore_lake::durable::DiskSync;
 use longshore_lake::table::{ExactTable, Options, Root};
@@ -28,7 +28,8 @@ impl Clock for TwoDaysAhead {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let tables = std::env::args().nth(1).ok_or("name the directory of the tables")?;
     let mut deleted = 0;
-    for spec in [inventory::attachments_table("urls"), inventory::failed_table("urls"), inventory::events_table("urls")] {
+    let shape = Shape::of("urls");
+    for spec in [shape.attachments_table(), shape.failed_table(), shape.events_table()] {
         let (name, root) = (spec.name.clone(), Root::local(Path::new(&tables).join(&spec.name), DiskSync::On)?);
         let table = ExactTable::open(root, spec, Options { clock: Arc::new(TwoDaysAhead), ..Options::default() }).await?;
         let (compacted, checkpointed, vacuumed) =

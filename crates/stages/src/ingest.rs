@@ -34,6 +34,8 @@ pub const SEEN: usize = 262_144;
 pub struct Ingest {
     /// The log.
     pub log: Arc<dyn Log>,
+    /// Its topics.
+    pub topics: Topics,
     /// The source's mapping and policy.
     pub source: Arc<Source>,
     /// Time.
@@ -72,6 +74,7 @@ pub(crate) fn raw_event(received: &Received) -> RawEvent<'_> {
     let text = |name| received.message.header(name).and_then(|v| std::str::from_utf8(v).ok());
     RawEvent {
         bytes: received.message.value.as_deref().unwrap_or_default(),
+        headers: &received.message.headers,
         url_field: text(HEADER_URL_FIELD),
         truncated: text(HEADER_TRUNCATED).and_then(|v| v.parse().ok()),
         ingested_at: received.appended_at,
@@ -87,7 +90,7 @@ struct Output {
 impl Ingest {
     /// Runs until `drain` is cancelled, then commits and leaves.
     pub async fn run(mut self, drain: CancellationToken) -> Result<(), StageError> {
-        let topics = Topics::of(&self.source.name);
+        let topics = self.topics.clone();
         let events = topics.events();
         let mut consumer = join(self.log.as_ref(), &topics.ingest_group(), &[&events]).await?;
         loop {

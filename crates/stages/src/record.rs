@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use longshore_core::format::{self, DeadLetter, ErrorNote, FormatError, Stored};
-use longshore_core::inventory;
+use longshore_core::inventory::{self, Shape};
 use longshore_core::outcome::{Class, Failure, Reason};
 use longshore_core::row::Row;
 use longshore_core::source::Source;
@@ -58,8 +58,12 @@ pub struct Tables {
 pub struct Record {
     /// The log.
     pub log: Arc<dyn Log>,
+    /// Its topics.
+    pub topics: Topics,
     /// The source, for the rows of its events.
     pub source: Arc<Source>,
+    /// The tables' further columns.
+    pub shape: Shape,
     /// The inventory.
     pub tables: Tables,
     /// Time.
@@ -77,7 +81,7 @@ pub struct Record {
 impl Record {
     /// Runs the three committers until `drain` is cancelled; each commits what it has gathered, then leaves.
     pub async fn run(self, drain: CancellationToken) -> Result<(), StageError> {
-        let topics = Topics::of(&self.source.name);
+        let topics = self.topics.clone();
         let results = self.committer(topics.record_results_group(), topics.results(), self.gather);
         let failures = self.committer(topics.record_failures_group(), topics.dead_letters(), self.gather);
         let events = self.committer(topics.record_events_group(), topics.events(), self.gather_events);
@@ -227,7 +231,7 @@ impl Planner for Results {
         for record in records {
             let Some(value) = &record.message.value else { continue };
             match format::decode::<Stored>(value) {
-                Ok(stored) => rows.push(inventory::attachment_row(&stored, self.0.clock.now())),
+                Ok(stored) => rows.push(self.0.shape.attachment_row(&stored, self.0.clock.now())),
                 Err(error @ FormatError::Newer(_)) => {
                     return Err(StageError(format!("{} at offset {}: {error}", self.1, record.offset)));
                 }
@@ -278,7 +282,7 @@ impl Planner for Failures {
         for record in records {
             let Some(value) = &record.message.value else { continue };
             match format::decode::<DeadLetter>(value) {
-                Ok(letter) => rows.extend(inventory::failed_row(&letter, now)),
+                Ok(letter) => rows.extend(self.0.shape.failed_row(&letter, now)),
                 Err(error @ FormatError::Newer(_)) => {
                     return Err(StageError(format!("dead letter at offset {}: {error}", record.offset)));
                 }
@@ -308,10 +312,11 @@ impl Planner for Events {
     async fn rows(&mut self, records: &[Received]) -> Result<Vec<Row>, StageError> {
         let source = &self.0.source;
         let now = self.0.clock.now();
+        let version = source.mapping_version();
         let row = |record: &Received| {
             let raw = raw_event(record);
             let event = source.plan(&raw).ok()?;
-            Some(inventory::event_row(&source.name, &event, raw.bytes, raw.ingested_at, now))
+            Some(self.0.shape.event_row(&version, &event, raw.bytes, raw.ingested_at, now))
         };
         Ok(records.iter().filter(|r| r.message.value.is_some()).filter_map(row).collect())
     }

@@ -21,7 +21,6 @@ use tokio_util::sync::CancellationToken;
 use crate::StageError;
 use crate::patience::{join, until_done};
 use crate::ports::{Clock, Consumer, Delivery, Epoch, Log, Message, Partition, Received};
-use crate::topics::Topics;
 
 /// How many records of a partition are held in memory before it is paused.
 pub const HELD: usize = 2_000;
@@ -32,10 +31,12 @@ const BATCH: usize = 1_000;
 pub struct Retry {
     /// The log.
     pub log: Arc<dyn Log>,
-    /// The source's name.
-    pub source: String,
-    /// The delays of all tiers that exist, also those of an earlier configuration.
-    pub delays: Vec<Duration>,
+    /// Its group.
+    pub group: String,
+    /// The topics of all tiers that exist, also those of an earlier configuration, with their delays.
+    pub tiers: BTreeMap<String, Duration>,
+    /// Where due records go.
+    pub to: String,
     /// Time.
     pub clock: Arc<dyn Clock>,
 }
@@ -56,25 +57,23 @@ impl Tier {
 impl Retry {
     /// Runs until `drain` is cancelled, then leaves.
     pub async fn run(self, drain: CancellationToken) -> Result<(), StageError> {
-        let topics = Topics::of(&self.source);
-        let names: Vec<String> = self.delays.iter().map(|delay| topics.tier(*delay)).collect();
+        let names: Vec<&str> = self.tiers.keys().map(String::as_str).collect();
         if names.is_empty() {
             drain.cancelled().await;
             return Ok(());
         }
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let mut consumer = join(self.log.as_ref(), &topics.retry_group(), &names).await?;
+        let mut consumer = join(self.log.as_ref(), &self.group, &names).await?;
         let mut tiers = BTreeMap::new();
         loop {
             tokio::select! {
                 biased;
                 () = drain.cancelled() => break,
                 () = tokio::time::sleep(self.wait(&tiers)), if tiers.values().any(|t: &Tier| !t.held.is_empty()) => {
-                    self.release_due(&topics, consumer.as_mut(), &mut tiers).await?;
+                    self.release_due(consumer.as_mut(), &mut tiers).await?;
                 }
                 delivery = consumer.next() => {
                     let delivery = delivery?;
-                    take(&topics, consumer.as_mut(), &mut tiers, delivery).await?;
+                    self.take(consumer.as_mut(), &mut tiers, delivery).await?;
                 }
             }
         }
@@ -88,19 +87,13 @@ impl Retry {
         Duration::from_micros(u64::try_from(micros).unwrap_or(0))
     }
 
-    async fn release_due(
-        &self,
-        topics: &Topics,
-        consumer: &mut dyn Consumer,
-        tiers: &mut BTreeMap<Partition, Tier>,
-    ) -> Result<(), StageError> {
-        let pending = topics.pending();
+    async fn release_due(&self, consumer: &mut dyn Consumer, tiers: &mut BTreeMap<Partition, Tier>) -> Result<(), StageError> {
         for (partition, tier) in tiers {
             let now = self.clock.now();
             let due = tier.held.iter().take(BATCH).take_while(|r| r.appended_at.saturating_add(tier.delay) <= now).count();
             let batch: Vec<Message> = tier.held.iter().take(due).map(|r| r.message.clone()).collect();
             let Some(next) = due.checked_sub(1).and_then(|last| tier.held.get(last)).map(|r| r.offset + 1) else { continue };
-            until_done("appending due tasks", || self.log.append(&pending, batch.clone())).await?;
+            until_done("appending due tasks", || self.log.append(&self.to, batch.clone())).await?;
             tier.held.drain(..due);
             consumer.commit(partition, tier.epoch, next).await?;
             if tier.paused && tier.held.len() < HELD / 2 {
@@ -110,32 +103,32 @@ impl Retry {
         }
         Ok(())
     }
-}
 
-async fn take(
-    topics: &Topics,
-    consumer: &mut dyn Consumer,
-    tiers: &mut BTreeMap<Partition, Tier>,
-    delivery: Delivery,
-) -> Result<(), StageError> {
-    match delivery {
-        Delivery::Assigned { partition, epoch, .. } => {
-            let delay = topics.tier_delay(&partition.topic).unwrap_or_default();
-            let delay = Micros::try_from(delay.as_micros()).unwrap_or(Micros::MAX);
-            tiers.insert(partition, Tier { epoch, delay, held: VecDeque::new(), paused: false });
-        }
-        Delivery::Records { partition, epoch, records } => {
-            let Some(tier) = tiers.get_mut(&partition).filter(|t| t.epoch == epoch) else { return Ok(()) };
-            tier.held.extend(records);
-            if !tier.paused && tier.held.len() >= HELD {
-                tier.paused = true;
-                consumer.pause(&partition);
+    async fn take(
+        &self,
+        consumer: &mut dyn Consumer,
+        tiers: &mut BTreeMap<Partition, Tier>,
+        delivery: Delivery,
+    ) -> Result<(), StageError> {
+        match delivery {
+            Delivery::Assigned { partition, epoch, .. } => {
+                let delay = self.tiers.get(&*partition.topic).copied().unwrap_or_default();
+                let delay = Micros::try_from(delay.as_micros()).unwrap_or(Micros::MAX);
+                tiers.insert(partition, Tier { epoch, delay, held: VecDeque::new(), paused: false });
+            }
+            Delivery::Records { partition, epoch, records } => {
+                let Some(tier) = tiers.get_mut(&partition).filter(|t| t.epoch == epoch) else { return Ok(()) };
+                tier.held.extend(records);
+                if !tier.paused && tier.held.len() >= HELD {
+                    tier.paused = true;
+                    consumer.pause(&partition);
+                }
+            }
+            Delivery::Revoked { partition, epoch } => {
+                tiers.retain(|p, tier| *p != partition || tier.epoch != epoch);
+                consumer.release(&partition, epoch).await?;
             }
         }
-        Delivery::Revoked { partition, epoch } => {
-            tiers.retain(|p, tier| *p != partition || tier.epoch != epoch);
-            consumer.release(&partition, epoch).await?;
-        }
+        Ok(())
     }
-    Ok(())
 }

@@ -8,17 +8,39 @@ use crate::ports::{Retention, TopicSpec};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topics {
     source: String,
+    raw: String,
+    enriched: bool,
 }
 
 impl Topics {
     /// The topics of the source with this name.
     pub fn of(source: &str) -> Self {
-        Topics { source: source.to_owned() }
+        Topics { source: source.to_owned(), raw: format!("{source}.events.raw"), enriched: false }
+    }
+
+    /// The same with another input, which several sources may share.
+    pub fn reading(self, topic: &str) -> Self {
+        Topics { raw: topic.to_owned(), ..self }
+    }
+
+    /// The same for a source whose events are enriched before tasks are made of them.
+    pub fn enriched(self) -> Self {
+        Topics { enriched: true, ..self }
+    }
+
+    /// The source's name.
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// The input: events as they came.
+    pub fn raw(&self) -> String {
+        self.raw.clone()
+    }
+
+    /// The events that tasks and rows are made of: the input, or what enriching made of it.
     pub fn events(&self) -> String {
-        format!("{}.events.raw", self.source)
+        if self.enriched { format!("{}.events.enriched", self.source) } else { self.raw() }
     }
 
     /// Tasks that may be downloaded now.

@@ -10,13 +10,11 @@ use longshore_core::format::{self, DeadLetter};
 use longshore_core::row::Cell;
 use longshore_lake::table::{ExactTable, to_cells};
 use longshore_stages::ports::{LogView, Partition, Store};
-use longshore_stages::topics::Topics;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::script::{End, Expected, Script};
 use crate::place::Place;
-use crate::settings::SOURCE;
 
 /// The comparison.
 #[derive(Debug, Default)]
@@ -51,7 +49,7 @@ pub(super) async fn compare(place: &Place, script: &Script) -> Result<Outcome> {
 }
 
 async fn rows(place: &Place) -> Result<Rows> {
-    let tables = place.open_tables().await?;
+    let tables = place.open_tables(place.only()?).await?;
     let mut rows = Rows::default();
     for cells in read(tables.attachments.as_ref(), &["media_id", "blob_path", "bytes_downloaded", "sha256"]).await? {
         if let [Cell::Text(id), Cell::Text(path), Cell::Int64(bytes), Cell::Text(sha256)] = cells.as_slice() {
@@ -126,7 +124,7 @@ async fn poison(place: &Place, script: &Script, outcome: &mut Outcome) -> Result
 
 async fn poison_letters(place: &Place) -> Result<Vec<Vec<u8>>> {
     let log = place.log_view()?;
-    let partition = Partition { topic: Topics::of(SOURCE).dead_letters().into(), index: 0 };
+    let partition = Partition { topic: place.only()?.topics.dead_letters().into(), index: 0 };
     let (mut originals, mut from) = (Vec::new(), 0);
     loop {
         let records = log.read(&partition, from, 1_000).await?;

@@ -3,8 +3,9 @@
 //! ```text
 //! reader thread ─▶ [≤ 4 batches of ≤ 4,096 lines or 2 MiB] ─▶ known? ─▶ events topic
 //! ```
-//! *Known* is what has a row in `attachments` or `attachments_failed`, and what an earlier run left in the log. A line
-//! that is skipped was an event before: the input is reread whole at every run, and costs a look-up a line.
+//! *Known* is what an earlier run left in the log and, with the preset `urls`, what has a row in `attachments` or
+//! `attachments_failed`; with any other preset, what has a row in `events`. A line that is skipped was an event before:
+//! the input is reread whole at every run, and costs a look-up a line.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -14,6 +15,7 @@ use anyhow::{Result, anyhow};
 use bytes::Bytes;
 use longshore_core::format::{HEADER_INPUT, HEADER_TRUNCATED, HEADER_URL_FIELD};
 use longshore_core::row::Key;
+use longshore_core::source::Mapping;
 use longshore_core::{ids, inventory, source};
 use longshore_lake::table::ExactTable;
 use longshore_log::EmbeddedLog;
@@ -25,7 +27,7 @@ use uuid::Uuid;
 
 use crate::cli::FetchArgs;
 use crate::input::{self, Line};
-use crate::pipeline::World;
+use crate::pipeline::{OpenLane, World};
 
 const BATCH_LINES: usize = 4_096;
 const BATCH_BYTES: usize = 2 << 20;
@@ -51,6 +53,38 @@ pub(crate) struct Feed {
     totals: Arc<Totals>,
 }
 
+/// What a line is known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Naming {
+    /// Its only attachment.
+    Attachment,
+    /// Its bytes.
+    Event,
+}
+
+impl Naming {
+    fn of(mapping: &Mapping) -> Self {
+        if matches!(mapping, Mapping::Urls) { Naming::Attachment } else { Naming::Event }
+    }
+
+    /// The tables that tell what is known.
+    fn tables(self, open: &OpenLane) -> Vec<ExactTable> {
+        match self {
+            Naming::Attachment => vec![open.attachments.clone(), open.failed.clone()],
+            Naming::Event => vec![open.events.clone()],
+        }
+    }
+
+    /// The line's id; nothing where it cannot be decoded.
+    fn id(self, line: &Line) -> Option<Uuid> {
+        match self {
+            _ if line.truncated.is_some() => None,
+            Naming::Attachment => source::media_id_of(&line.event, line.url_field.as_deref()),
+            Naming::Event => Some(ids::event_key(&line.event)),
+        }
+    }
+}
+
 /// How much of the input was fed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fed {
@@ -73,22 +107,29 @@ pub(crate) fn open(args: &FetchArgs) -> Result<Vec<input::Lines>> {
 struct Feeder {
     log: Arc<EmbeddedLog>,
     topic: String,
-    attachments: ExactTable,
-    failed: ExactTable,
+    tables: Vec<ExactTable>,
+    naming: Naming,
     in_log: HashSet<Uuid>,
     totals: Arc<Totals>,
 }
 
 impl Feed {
     /// Starts to read the inputs; ends early when `stop` is cancelled.
-    pub(crate) fn start(inputs: Vec<input::Lines>, world: &mut World, stop: CancellationToken) -> Result<Self> {
+    pub(crate) fn start(
+        inputs: Vec<input::Lines>,
+        world: &World,
+        open: &OpenLane,
+        in_log: HashSet<Uuid>,
+        stop: CancellationToken,
+    ) -> Result<Self> {
         let totals = Arc::new(Totals::default());
+        let naming = Naming::of(&open.lane.source.mapping);
         let feeder = Feeder {
             log: world.log.clone(),
-            topic: world.topics.events(),
-            attachments: world.attachments.clone(),
-            failed: world.failed.clone(),
-            in_log: std::mem::take(&mut world.in_log),
+            topic: open.lane.topics.raw(),
+            tables: naming.tables(open),
+            naming,
+            in_log,
             totals: totals.clone(),
         };
         let (sender, batches) = mpsc::channel(BATCHES);
@@ -180,15 +221,17 @@ impl Feeder {
     /// The lines whose attachment is neither in a table nor in the log.
     async fn unknown(&self, batch: Vec<Line>) -> Result<Vec<(Line, Option<Uuid>)>> {
         let with_id = batch.into_iter().map(|line| {
-            let id = line.truncated.is_none().then(|| source::media_id_of(&line.event, line.url_field.as_deref())).flatten();
+            let id = self.naming.id(&line);
             (line, id)
         });
         let fresh: Vec<_> =
             with_id.filter(|(line, id)| !self.in_log.contains(&id.unwrap_or_else(|| ids::event_key(&line.event)))).collect();
         let keys: Vec<Key> = fresh.iter().map(|(_, id)| inventory::key(id.unwrap_or_default())).collect();
-        let (stored, failed) = tokio::try_join!(self.attachments.known(&keys), self.failed.known(&keys))?;
-        let known = stored.iter().zip(&failed).map(|(stored, failed)| *stored || *failed);
-        let new: Vec<_> = fresh.into_iter().zip(known).filter(|(_, known)| !known).map(|(line, _)| line).collect();
+        let mut known = vec![false; keys.len()];
+        for found in futures::future::try_join_all(self.tables.iter().map(|table| table.known(&keys))).await? {
+            known.iter_mut().zip(found).for_each(|(known, found)| *known |= found);
+        }
+        let new: Vec<_> = fresh.into_iter().zip(known).filter(|(_, known)| !*known).map(|(line, _)| line).collect();
         let (lines, fed) = (self.totals.lines.load(Relaxed), self.totals.fed.load(Relaxed));
         self.totals.known.store(lines.saturating_sub(fed + new.len() as u64), Relaxed);
         Ok(new)

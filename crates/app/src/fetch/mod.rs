@@ -3,6 +3,7 @@
 //! The input is fed into the embedded log as events; the same stages as in a service take it from there. The run ends
 //! when the input is read and every group has read its topics to the end, as of one moment of the log.
 
+mod earlier;
 mod feed;
 mod progress_bar;
 mod signals;
@@ -19,9 +20,10 @@ use longshore_stages::record::Gather;
 
 use crate::cli::FetchArgs;
 use crate::exit;
-use crate::pipeline::{Plan, Stages, World};
-use crate::place::Place;
-use crate::settings;
+use crate::pipeline::{Plan, Setup, Stages, World};
+use crate::place::{Lane, Place};
+use crate::settings::{self, Definition};
+use earlier::Earlier;
 use feed::Feed;
 pub(crate) use progress_bar::Display;
 pub(crate) use signals::Stop;
@@ -58,8 +60,9 @@ pub(crate) async fn run(args: FetchArgs) -> Result<u8> {
 /// Fetches what the arguments name, until every attachment is terminal or `stop` says to stop.
 pub(crate) async fn fetch(args: &FetchArgs, stop: &Stop, display: &Display) -> Result<Summary> {
     raise_open_files();
-    let plan = plan(args).context(exit::Usage)?;
-    if args.inputs.is_empty() && !plan.place.state().is_dir() {
+    let definition = Definition::default();
+    let plan = plan(args, &definition).context(exit::Usage)?;
+    if args.inputs.is_empty() && !plan.place.state.is_dir() {
         let nothing =
             format!("no INPUT, and {} holds no interrupted run to go on with: name a list of URLs", plan.place.root.display());
         return Err(anyhow::Error::msg(nothing).context(exit::Usage));
@@ -71,9 +74,12 @@ pub(crate) async fn fetch(args: &FetchArgs, stop: &Stop, display: &Display) -> R
         () = stop.draining().cancelled_owned() => bail!("stopped before anything was read"),
     };
     let began = Instant::now();
-    let mut world = World::open(&plan).await?;
+    let world = World::open(&plan).await?;
+    plan.place.define(&definition)?;
+    let [open] = world.lanes.as_slice() else { bail!("a batch has one source") };
+    let earlier = Earlier::of(world.log.as_ref(), open).await?;
     let mut stages = world.start(&plan)?;
-    let mut feed = Feed::start(inputs, &mut world, stop.draining())?;
+    let mut feed = Feed::start(inputs, &world, open, earlier.ids, stop.draining())?;
     let mut watch = Watch::new(&plan);
     let driven = drive(&mut stages, &mut feed, &world, &mut watch, stop, display).await;
     display.clear();
@@ -83,9 +89,9 @@ pub(crate) async fn fetch(args: &FetchArgs, stop: &Stop, display: &Display) -> R
     let interrupted = driven.with_context(|| {
         format!("stopped; once the cause is removed, the same command goes on in {}", plan.place.root.display())
     })?;
-    tidy(&world).await?;
+    world.close().await?;
     let unreadable = feed.totals().unreadable();
-    let summary = Summary::of(&world, &plan, &watch, unreadable, began.elapsed(), interrupted).await?;
+    let summary = Summary::of(open, &plan, earlier.without_attachment, &watch, unreadable, began.elapsed(), interrupted).await?;
     drop(stages);
     world.log.close().await?;
     Ok(summary)
@@ -113,7 +119,7 @@ async fn drive(
             ended = feed.ended(), if feed.is_running() => ended?,
             Some(ended) = stages.next_end() => ended?,
             _ = tick.tick() => {
-                let seen = watch.look(world, feed.totals()).await?;
+                let seen = watch.look(world, &world.lanes[0], feed.totals()).await?;
                 display.show(&seen);
                 if !feed.is_running() && seen.upstream_idle {
                     stages.hurry.cancel();
@@ -129,23 +135,15 @@ async fn drive(
             }
         }
     }
-    watch.look(world, feed.totals()).await?;
+    watch.look(world, &world.lanes[0], feed.totals()).await?;
     Ok(draining.is_cancelled() && !(feed.is_whole() && watch.idle()))
 }
 
-/// Leaves the tables in good order for those who read them next.
-async fn tidy(world: &World) -> Result<()> {
-    for table in [&world.attachments, &world.failed, &world.events] {
-        table.close().await?;
-    }
-    Ok(())
-}
-
-fn plan(args: &FetchArgs) -> Result<Plan> {
+fn plan(args: &FetchArgs, definition: &Definition) -> Result<Plan> {
     if args.to.to_str().is_some_and(|to| to.contains("://")) {
         bail!("--to {}: only a local directory can be the target in this version", args.to.display());
     }
-    let source = settings::source(&args.policy)?;
+    let source = settings::source(definition, &args.policy)?;
     let headers = args.header.iter().map(|h| settings::parse_header(h)).collect::<Result<Vec<_>>>()?;
     let timeouts = Timeouts {
         connect: args.timeout_connect,
@@ -180,7 +178,9 @@ fn plan(args: &FetchArgs) -> Result<Plan> {
     };
     let gather = Gather { freshness: Duration::from_millis(300), max_rows: 5_000, max_bytes: 4 << 20 };
     let gather_events = Gather { freshness: Duration::from_secs(10), max_rows: 5_000, max_bytes: 4 << 20 };
-    Ok(Plan { place: Place::at(&args.to)?, source, origin, headers, ladder, limits, gather, gather_events, sync: !args.no_sync })
+    let setups = vec![Setup { origin, headers, ladder }];
+    let place = Place::batch(&args.to, vec![Lane::of(source)])?;
+    Ok(Plan { place, setups, limits, gather, gather_events, sync: !args.no_sync })
 }
 
 /// Many transfers need many open files: asks for as many as the system lets us have.

@@ -14,7 +14,7 @@ use longshore_stages::progress::Progress;
 use serde::Serialize;
 
 use super::watch::Watch;
-use crate::pipeline::{Plan, World};
+use crate::pipeline::{OpenLane, Plan};
 
 /// Failures of one kind.
 #[derive(Debug, Clone, Serialize)]
@@ -66,14 +66,15 @@ pub(crate) struct Summary {
 
 impl Summary {
     pub(super) async fn of(
-        world: &World,
+        open: &OpenLane,
         plan: &Plan,
+        letters_before: u64,
         watch: &Watch,
         unreadable: Vec<String>,
         took: Duration,
         interrupted: bool,
     ) -> Result<Self> {
-        let progress = &world.progress;
+        let progress = &open.progress;
         let causes = progress.causes().into_iter();
         let causes: Vec<Cause> =
             causes.map(|((class, reason), count)| Cause { class: class.as_str(), reason: reason.as_str(), count }).collect();
@@ -87,7 +88,7 @@ impl Summary {
             stored,
             failed: Progress::get(&progress.failed),
             causes,
-            unresolved: unresolved(world).await? + world.poison_before + poison,
+            unresolved: unresolved(open).await? + letters_before + poison,
             retries: Progress::get(&progress.retries),
             bytes: Progress::get(&progress.stored_bytes),
             seconds,
@@ -95,17 +96,17 @@ impl Summary {
             slowest: watch.slowest(),
             unreadable,
             interrupted,
-            files: plan.place.files().display().to_string(),
-            tables: [&world.attachments, &world.failed, &world.events].map(ExactTable::location).to_vec(),
+            files: plan.place.files.display().to_string(),
+            tables: [&open.attachments, &open.failed, &open.events].map(ExactTable::location).to_vec(),
             to: plan.place.root.display().to_string(),
         })
     }
 }
 
 /// Attachments with a failed row and no stored one.
-async fn unresolved(world: &World) -> Result<u64> {
+async fn unresolved(open: &OpenLane) -> Result<u64> {
     let mut ids = Vec::new();
-    let mut batches = world.failed.scan(&["media_id"]).await?;
+    let mut batches = open.failed.scan(&["media_id"]).await?;
     while let Some(batch) = batches.try_next().await? {
         for row in to_cells(&batch)? {
             if let Some(Cell::Text(id)) = row.first() {
@@ -115,7 +116,7 @@ async fn unresolved(world: &World) -> Result<u64> {
     }
     ids.sort_unstable();
     ids.dedup();
-    let stored = world.attachments.known(&ids).await?;
+    let stored = open.attachments.known(&ids).await?;
     Ok(stored.iter().filter(|stored| !**stored).count() as u64)
 }
 

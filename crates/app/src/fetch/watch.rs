@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use anyhow::Result;
 use longshore_stages::ports::{LogView, PartitionState, Position};
 use longshore_stages::progress::Progress;
+use longshore_stages::topics::Topics;
 
 use super::feed::Totals;
-use crate::pipeline::{Plan, World};
+use crate::pipeline::{OpenLane, Plan, World};
 
 /// What was seen at one moment.
 #[derive(Debug, Clone, Default)]
@@ -74,16 +75,16 @@ impl Watch {
     }
 
     /// Looks.
-    pub(crate) async fn look(&mut self, world: &World, totals: &Totals) -> Result<Seen> {
+    pub(crate) async fn look(&mut self, world: &World, open: &OpenLane, totals: &Totals) -> Result<Seen> {
+        let topics = &open.lane.topics;
         let (partitions, positions) = world.log.state().await?;
-        let waits = |topic: &str| waiting(world, &partitions, &positions, |t| t == topic);
-        let progress = &world.progress;
-        let is_tier = |t: &str| world.topics.tier_delay(t).is_some();
-        let (pending, events) =
-            (waits(&world.topics.pending()), events_wait(world, &partitions, &positions, &world.topics.ingest_group()));
-        let retrying = waiting(world, &partitions, &positions, is_tier);
-        let everything = waiting(world, &partitions, &positions, |_| true);
-        let recorded_waits = events_wait(world, &partitions, &positions, &world.topics.record_events_group());
+        let waits = |topic: &str| waiting(topics, &partitions, &positions, |t| t == topic);
+        let progress = &open.progress;
+        let is_tier = |t: &str| topics.tier_delay(t).is_some();
+        let (pending, events) = (waits(&topics.pending()), events_wait(topics, &partitions, &positions, &topics.ingest_group()));
+        let retrying = waiting(topics, &partitions, &positions, is_tier);
+        let everything = waiting(topics, &partitions, &positions, |_| true);
+        let recorded_waits = events_wait(topics, &partitions, &positions, &topics.record_events_group());
         self.seen = Seen {
             lines: totals.lines.load(Relaxed),
             known: totals.known.load(Relaxed),
@@ -95,7 +96,7 @@ impl Watch {
             parked: Progress::get(&progress.parked) + retrying,
             failed: Progress::get(&progress.failed),
             upstream_idle: pending + retrying + events == 0,
-            recorded: waits(&world.topics.results()) + waits(&world.topics.dead_letters()) + recorded_waits == 0,
+            recorded: waits(&topics.results()) + waits(&topics.dead_letters()) + recorded_waits == 0,
             idle: everything == 0,
         };
         self.sample(progress, events);
@@ -141,17 +142,17 @@ impl Watch {
 }
 
 /// Records that some group has yet to read, over the topics that are asked for.
-fn waiting(world: &World, partitions: &[PartitionState], positions: &[Position], wanted: impl Fn(&str) -> bool) -> u64 {
+fn waiting(topics: &Topics, partitions: &[PartitionState], positions: &[Position], wanted: impl Fn(&str) -> bool) -> u64 {
     let mut sum = 0;
     for state in partitions.iter().filter(|s| wanted(&s.partition.topic)) {
-        let groups = world.topics.consumption(&state.partition.topic);
+        let groups = topics.consumption(&state.partition.topic);
         sum += groups.iter().map(|group| lag(state, positions, group)).max().unwrap_or(0);
     }
     sum
 }
 
-fn events_wait(world: &World, partitions: &[PartitionState], positions: &[Position], group: &str) -> u64 {
-    let events = partitions.iter().filter(|s| *s.partition.topic == *world.topics.events());
+fn events_wait(topics: &Topics, partitions: &[PartitionState], positions: &[Position], group: &str) -> u64 {
+    let events = partitions.iter().filter(|s| *s.partition.topic == *topics.events());
     events.map(|state| lag(state, positions, group)).sum()
 }
 

@@ -141,11 +141,11 @@ pub(super) fn no_such_column(spec: &TableSpec, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use longshore_core::inventory;
+    use longshore_core::inventory::Shape;
 
     fn holds(text: &str, cell: Cell) -> bool {
-        let spec = inventory::events_table("urls");
-        let attachments = inventory::attachments_table("urls");
+        let spec = Shape::of("urls").events_table();
+        let attachments = Shape::of("urls").attachments_table();
         let spec = if text.starts_with("media_ids") { spec } else { attachments };
         let mut condition = Condition::parse(&spec, text).expect("a condition");
         condition.locate(std::slice::from_ref(&condition.column.clone()));
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        let spec = inventory::attachments_table("urls");
+        let spec = Shape::of("urls").attachments_table();
         for (wrong, why) in [
             ("file_type", "COLUMN OP VALUE"),
             ("nonsense=1", "media_id, trace_id"),

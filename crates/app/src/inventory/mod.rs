@@ -12,9 +12,8 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::InventoryArgs;
 use crate::exit;
-use crate::place::Place;
+use crate::place::{Lane, Place};
 use crate::render::{self, Printed};
-use crate::settings::SOURCE;
 use condition::Condition;
 pub(crate) use condition::parse_day;
 
@@ -26,8 +25,10 @@ const TELLING: [(&str, &[&str]); 3] = [
 ];
 
 pub(crate) async fn run(args: InventoryArgs) -> Result<u8> {
-    let question = Question::of(&args).context(exit::Usage)?;
-    let tables = Place::existing(&args.place.to)?.open_tables().await?;
+    let place = Place::named(&args.place)?;
+    let lane = place.only()?;
+    let question = Question::of(&args, lane).context(exit::Usage)?;
+    let tables = place.open_tables(lane).await?;
     let table = match question.table {
         "attachments" => tables.attachments,
         "failed" => tables.failed,
@@ -55,11 +56,11 @@ struct Question {
 }
 
 impl Question {
-    fn of(args: &InventoryArgs) -> Result<Self> {
+    fn of(args: &InventoryArgs, lane: &Lane) -> Result<Self> {
         let named = TELLING.iter().find(|(name, _)| *name == args.table);
         let (table, telling) = *named
             .with_context(|| format!("--table {}: there is no such table; take attachments, failed or events", args.table))?;
-        let spec = spec_of(table);
+        let spec = spec_of(lane, table);
         let shown = shown(&spec, args, telling)?;
         let mut read = if args.count { Vec::new() } else { shown.clone() };
         let mut conditions = Vec::new();
@@ -162,11 +163,11 @@ enum Wanted {
     NoMore,
 }
 
-fn spec_of(table: &str) -> TableSpec {
+fn spec_of(lane: &Lane, table: &str) -> TableSpec {
     match table {
-        "attachments" => longshore_core::inventory::attachments_table(SOURCE),
-        "failed" => longshore_core::inventory::failed_table(SOURCE),
-        _ => longshore_core::inventory::events_table(SOURCE),
+        "attachments" => lane.shape.attachments_table(),
+        "failed" => lane.shape.failed_table(),
+        _ => lane.shape.events_table(),
     }
 }
 

@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(args: ReconcileArgs) -> Result<u8> {
     let since = args.since.as_deref().map(parse_day).transpose().context("--since").context(exit::Usage)?;
-    let place = Place::existing(&args.place.to)?;
+    let place = Place::named(&args.place)?;
     let (mut pass, running) = prove(&place, since).await?;
     let settled = !running && pass.in_flight == 0;
     let depth = if args.deep { Some(Depth::Content) } else { args.objects.then_some(Depth::Size) };
@@ -60,7 +60,7 @@ pub(crate) async fn deep(directory: &Path) -> Result<Vec<Fault>> {
 
 /// Looks once, and again when something may just have been on its way. Tells whether somebody works on the place.
 async fn prove(place: &Place, since: Option<i32>) -> Result<(Pass, bool)> {
-    let writer = || anyhow::Ok(longshore_log::writer_of(&place.state())?.is_some());
+    let writer = || anyhow::Ok(longshore_log::writer_of(&place.state)?.is_some());
     let before = writer()?;
     let first = pass::look(place, since).await?;
     let running = before || writer()?;

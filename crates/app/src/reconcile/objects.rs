@@ -59,10 +59,12 @@ pub(super) async fn check(
     since: Option<i32>,
     settled: bool,
 ) -> Result<Objects> {
-    let store = if place.files().is_dir() { Some(Arc::new(place.store_view()?)) } else { None };
+    let store = if place.files.is_dir() { Some(Arc::new(place.store_view()?)) } else { None };
     let mut found = Objects::default();
-    if let Some(table) = place.open_tables().await?.attachments {
-        found.rows(&table, store.as_ref(), depth, since, &mut claims).await?;
+    for lane in &place.lanes {
+        if let Some(table) = place.open_tables(lane).await?.attachments {
+            found.rows(&table, store.as_ref(), depth, since, &mut claims).await?;
+        }
     }
     if let Some(store) = &store {
         found.objects(store, &Claims::new(claims), settled).await?;

@@ -4,23 +4,18 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures::StreamExt;
-use longshore_core::file_type::FileTypes;
 use longshore_core::format::{self, DeadLetter, HEADER_TRUNCATED, HEADER_URL_FIELD, Stored, Task};
-use longshore_core::inventory;
-use longshore_core::path::PathTemplate;
-use longshore_core::policy::Policy;
 use longshore_core::reconcile::{Claim, Evidence, Fault, Kind, Places};
 use longshore_core::row::Cell;
-use longshore_core::source::{RawEvent, Source};
+use longshore_core::source::RawEvent;
 use longshore_lake::table::{ExactTable, to_cells};
 use longshore_log::EmbeddedView;
 use longshore_stages::ports::{PartitionState, Received};
 use longshore_stages::topics::Topics;
 use uuid::Uuid;
 
-use crate::place::Place;
+use crate::place::{Lane, Place};
 use crate::render::harmless;
-use crate::settings::SOURCE;
 use crate::walk::{Moment, Step, Walk};
 
 /// What a pass found.
@@ -35,6 +30,19 @@ pub(super) struct Pass {
     pub(super) counts: Counts,
 }
 
+impl Pass {
+    fn add(&mut self, other: Pass) {
+        self.faults.extend(other.faults);
+        self.claims.extend(other.claims);
+        self.in_flight += other.in_flight;
+        self.counts.events += other.counts.events;
+        self.counts.accepted += other.counts.accepted;
+        self.counts.stored += other.counts.stored;
+        self.counts.failed += other.counts.failed;
+        self.counts.dead_letters += other.counts.dead_letters;
+    }
+}
+
 /// How much was looked at.
 #[derive(Default)]
 pub(super) struct Counts {
@@ -45,14 +53,24 @@ pub(super) struct Counts {
     pub(super) dead_letters: u64,
 }
 
-/// One look at everything.
+/// One look at everything, source by source.
 pub(super) async fn look(place: &Place, since: Option<i32>) -> Result<Pass> {
+    let mut whole = Pass::default();
+    for lane in &place.lanes {
+        whole.add(look_at(place, lane, since).await?);
+    }
+    whole.faults.sort();
+    whole.faults.dedup();
+    Ok(whole)
+}
+
+async fn look_at(place: &Place, lane: &Lane, since: Option<i32>) -> Result<Pass> {
     let view = place.log_view()?;
-    let mut looker = Looker::new(&view)?;
-    looker.events_table(place.open_tables().await?.events.as_ref(), since).await?;
+    let mut looker = Looker::new(&view, lane);
+    looker.events_table(place.open_tables(lane).await?.events.as_ref(), since).await?;
     looker.log().await?;
     // Opened anew: a table may have come into being since.
-    let tables = place.open_tables().await?;
+    let tables = place.open_tables(lane).await?;
     looker.stored_table(tables.attachments.as_ref()).await?;
     looker.failed_table(tables.failed.as_ref()).await?;
     Ok(looker.conclude())
@@ -61,15 +79,15 @@ pub(super) async fn look(place: &Place, since: Option<i32>) -> Result<Pass> {
 struct Looker<'a> {
     view: &'a EmbeddedView,
     topics: Topics,
-    source: Source,
+    lane: &'a Lane,
     evidence: Evidence,
     pass: Pass,
 }
 
 /// What a record says, once it is decoded.
 enum Said {
-    InFlight(Uuid),
-    Accepted(Uuid),
+    InFlight(Vec<Uuid>),
+    Accepted(Vec<Uuid>),
     Letter(Uuid, u32),
     LetterInFlight(Uuid, u32),
     Nothing,
@@ -77,12 +95,8 @@ enum Said {
 }
 
 impl<'a> Looker<'a> {
-    fn new(view: &'a EmbeddedView) -> Result<Self> {
-        let path = PathTemplate::parse("{media_id}").map_err(anyhow::Error::msg)?;
-        // Which ids an event has does not depend on the policy.
-        let source = Source { name: SOURCE.into(), policy: Policy::default(), file_types: FileTypes::any(), path };
-        let (evidence, pass) = (Evidence::default(), Pass::default());
-        Ok(Looker { view, topics: Topics::of(SOURCE), source, evidence, pass })
+    fn new(view: &'a EmbeddedView, lane: &'a Lane) -> Self {
+        Looker { view, topics: lane.topics.clone(), lane, evidence: Evidence::default(), pass: Pass::default() }
     }
 
     async fn events_table(&mut self, table: Option<&ExactTable>, since: Option<i32>) -> Result<()> {
@@ -90,7 +104,7 @@ impl<'a> Looker<'a> {
         for_each_row(table, &["event_key", "media_ids", "event_date"], |row| {
             let [key, media_ids, day] = row else { return };
             self.pass.counts.events += 1;
-            let table = || inventory::events_table(SOURCE).name;
+            let table = || self.lane.shape.events_table().name;
             self.note_id(key, table, |evidence| &mut evidence.events);
             if matches!((since, day), (Some(since), Cell::Date(day)) if *day < since) {
                 return;
@@ -106,7 +120,7 @@ impl<'a> Looker<'a> {
     async fn stored_table(&mut self, table: Option<&ExactTable>) -> Result<()> {
         for_each_row(table, &["media_id"], |row| {
             self.pass.counts.stored += 1;
-            self.note_id(&row[0], || inventory::attachments_table(SOURCE).name, |evidence| &mut evidence.stored);
+            self.note_id(&row[0], || self.lane.shape.attachments_table().name, |evidence| &mut evidence.stored);
         })
         .await
     }
@@ -120,7 +134,7 @@ impl<'a> Looker<'a> {
             };
             match (id_of(&row[0]), life) {
                 (Some(id), Some(life)) => self.evidence.failed.push((id, life)),
-                _ => self.damaged_row(&row[0], inventory::failed_table(SOURCE).name),
+                _ => self.damaged_row(&row[0], self.lane.shape.failed_table().name),
             }
         })
         .await
@@ -191,8 +205,8 @@ impl<'a> Looker<'a> {
 
     fn record(&mut self, state: &PartitionState, record: &Received, committed: &[u64]) {
         let evidence = match self.said(&state.partition.topic, record, committed) {
-            Said::InFlight(id) => return self.evidence.in_flight.push(id),
-            Said::Accepted(id) => return self.evidence.accepted.push(id),
+            Said::InFlight(ids) => return self.evidence.in_flight.extend(ids),
+            Said::Accepted(ids) => return self.evidence.accepted.extend(ids),
             Said::Letter(id, life) => return self.evidence.letters.push((id, life)),
             Said::LetterInFlight(id, life) => return self.evidence.letters_in_flight.push((id, life)),
             Said::Nothing => return,
@@ -206,14 +220,11 @@ impl<'a> Looker<'a> {
         let Some(value) = record.message.value.as_deref() else { return Said::Nothing };
         let consumed = committed.first().is_some_and(|first| record.offset < *first);
         match topic {
-            t if *t == self.topics.events() => match self.event_id(record) {
-                Some(id) if consumed => Said::Accepted(id),
-                Some(id) => Said::InFlight(id),
-                None => Said::Nothing,
-            },
+            t if *t == self.topics.events() && consumed => Said::Accepted(self.event_ids(record)),
+            t if *t == self.topics.events() => Said::InFlight(self.event_ids(record)),
             t if *t == self.topics.results() => format::decode::<Stored>(value).map_or(Said::Nothing, |stored| {
                 self.pass.claims.push(Claim::of(&stored.blob_path, &stored.sha256));
-                Said::InFlight(stored.media_id)
+                Said::InFlight(vec![stored.media_id])
             }),
             t if *t == self.topics.dead_letters() => match format::decode::<DeadLetter>(value) {
                 Err(_) => Said::Unreadable,
@@ -221,34 +232,34 @@ impl<'a> Looker<'a> {
                 Ok(DeadLetter { task: Some(task), life, .. }) if consumed => Said::Letter(task.media_id, life),
                 Ok(DeadLetter { task: Some(task), life, .. }) => Said::LetterInFlight(task.media_id, life),
             },
-            _ => format::decode::<Task>(value).map_or(Said::Nothing, |task| Said::InFlight(task.media_id)),
+            _ => format::decode::<Task>(value).map_or(Said::Nothing, |task| Said::InFlight(vec![task.media_id])),
         }
     }
 
-    /// The attachment of an event of the preset `urls`; nothing for a poison event.
-    fn event_id(&self, record: &Received) -> Option<Uuid> {
+    /// The attachments of an event; none for a poison event.
+    fn event_ids(&self, record: &Received) -> Vec<Uuid> {
         let text = |name| record.message.header(name).and_then(|value| std::str::from_utf8(value).ok());
         let raw = RawEvent {
             bytes: record.message.value.as_deref().unwrap_or_default(),
+            headers: &record.message.headers,
             url_field: text(HEADER_URL_FIELD),
             truncated: text(HEADER_TRUNCATED).and_then(|length| length.parse().ok()),
             ingested_at: record.appended_at,
         };
-        let event = self.source.plan(&raw).ok()?;
-        event.attachments.first().map(|attachment| attachment.task.media_id)
+        // Which ids an event has does not depend on the policy.
+        let attachments = self.lane.source.plan(&raw).map(|event| event.attachments).unwrap_or_default();
+        attachments.iter().map(|attachment| attachment.task.media_id).collect()
     }
 
     fn conclude(mut self) -> Pass {
         let places = Places {
-            attachments: inventory::attachments_table(SOURCE).name,
-            failed: inventory::failed_table(SOURCE).name,
-            events: inventory::events_table(SOURCE).name,
+            attachments: self.lane.shape.attachments_table().name,
+            failed: self.lane.shape.failed_table().name,
+            events: self.lane.shape.events_table().name,
             dead_letters: self.topics.dead_letters(),
         };
         self.pass.counts.accepted = self.evidence.accepted.len();
         self.pass.faults.extend(self.evidence.faults(&places));
-        self.pass.faults.sort();
-        self.pass.faults.dedup();
         self.pass
     }
 }

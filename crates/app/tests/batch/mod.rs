@@ -205,7 +205,8 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 pub(crate) fn inventory(to: &Path) -> Inventory {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let tables = Place::existing(to).unwrap().open_tables().await.unwrap();
+        let place = Place::existing(to).unwrap();
+        let tables = place.open_tables(place.only().unwrap()).await.unwrap();
         let columns = ["media_id", "attachment_url", "blob_path", "bytes_downloaded", "sha256", "attempts"];
         let stored = rows(tables.attachments.as_ref(), &columns).await.into_iter().map(|mut c| Stored {
             attempts: number(c.pop()),

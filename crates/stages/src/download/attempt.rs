@@ -65,7 +65,8 @@ impl Beginning {
 
 /// Fetches the task's body into an upload.
 pub(super) async fn fetch(tools: &Tools, task: &Task) -> Result<Arrived, Trouble> {
-    let request = Request { url: task.url.clone(), headers: tools.headers.clone() };
+    let headers = tools.headers.iter().chain(&task.headers).cloned().collect();
+    let request = Request { url: task.url.clone(), headers };
     let Opened { content_type, etag, mut body, .. } = tools.origin.open(request).await?;
     let mut upload = tools.store.begin().await?;
     let (mut hash, mut bytes, mut beginning) = (Sha256::new(), 0u64, Beginning::default());
@@ -94,6 +95,7 @@ pub(super) async fn fetch(tools: &Tools, task: &Task) -> Result<Arrived, Trouble
         event_time: task.event_time.clone(),
         ingested_at: task.ingested_at,
         downloaded_at: tools.clock.now(),
+        columns: task.columns.clone(),
     };
     Ok(Arrived { upload, sha256, stored })
 }

@@ -84,6 +84,8 @@ impl Limits {
 pub struct Download {
     /// The log.
     pub log: Arc<dyn Log>,
+    /// Its topics.
+    pub topics: Topics,
     /// Where attachments come from.
     pub origin: Arc<dyn Origin>,
     /// Where they go.
@@ -139,7 +141,7 @@ struct Running {
 impl Download {
     /// Runs until `drain` is cancelled; then lets what is under way end within the grace, commits and leaves.
     pub async fn run(self, drain: CancellationToken) -> Result<(), StageError> {
-        let topics = Topics::of(&self.source.name);
+        let topics = self.topics.clone();
         let pending = topics.pending();
         let consumer = join(self.log.as_ref(), &topics.download_group(), &[&pending]).await?;
         let (outcomes, outgoing) = mpsc::channel(OUTCOMES);

@@ -1,0 +1,283 @@
+//! Sources: how an event becomes tasks.
+//!
+//! [`Source::plan`] is the one place that accepts or rejects: ingest makes tasks and dead letters of its answer, and
+//! the events table makes its row of the same answer, so that the two can never disagree.
+//!
+//! A [`Mapping`] reads the event's bytes into a [`Decoded`]: ids, time, columns and the attachments as they stand
+//! there. All that follows is the same for every kind of event: one attachment for each URL, its id, the policy's
+//! verdict and its path.
+
+mod urls;
+mod xact;
+
+use std::collections::{BTreeMap, HashSet};
+
+use bytes::Bytes;
+use url::Url;
+use uuid::Uuid;
+
+use crate::file_type::{self, FileTypes};
+use crate::format::{Columns, Task, VERSION};
+use crate::ids;
+use crate::inventory::Shape;
+use crate::outcome::{Class, Failure, Reason};
+use crate::path::{PathFields, PathTemplate, UrlParts};
+use crate::policy::Policy;
+use crate::policy::redact::identity;
+use crate::time::{self, Micros};
+
+pub use urls::media_id_of;
+
+/// How much is kept of something in an event's list of attachments that is no URL, in bytes.
+const ODD_BYTES: usize = 1_000;
+
+/// One kind of event with its policy.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The source's name; its topics and tables begin with it.
+    pub name: String,
+    /// How its events are read.
+    pub mapping: Mapping,
+    /// What of a URL names the attachment.
+    pub identity: Identity,
+    /// What may be fetched.
+    pub policy: Policy,
+    /// Which types of files may be stored.
+    pub file_types: FileTypes,
+    /// Where objects go.
+    pub path: PathTemplate,
+}
+
+/// How the bytes of an event are read.
+#[derive(Debug, Clone)]
+pub enum Mapping {
+    /// One URL in each event, as plain text, as a JSON text or as a JSON object that holds it in a field.
+    Urls,
+    /// The claims events of the preset `xact`.
+    Xact,
+}
+
+/// What of a URL names the attachment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Identity {
+    /// All but a complete presigned signature: signed anew it is the same attachment.
+    #[default]
+    Unsigned,
+    /// All of it.
+    Exact,
+}
+
+impl Identity {
+    /// The part of the URL that names the attachment.
+    pub fn of(self, url: &str) -> std::borrow::Cow<'_, str> {
+        match self {
+            Identity::Unsigned => identity(url),
+            Identity::Exact => url.into(),
+        }
+    }
+}
+
+/// An event as it arrived.
+#[derive(Debug, Clone, Copy)]
+pub struct RawEvent<'a> {
+    /// The event's bytes.
+    pub bytes: &'a [u8],
+    /// The message's headers.
+    pub headers: &'a [(String, Bytes)],
+    /// The field that holds the URL, where it is not one of the usual ones.
+    pub url_field: Option<&'a str>,
+    /// The whole length in bytes, if only the beginning was kept.
+    pub truncated: Option<u64>,
+    /// When the log took it.
+    pub ingested_at: Micros,
+}
+
+/// An event that could be decoded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Groups what belongs together; the key of its messages.
+    pub trace_id: String,
+    /// The event's own id, if it has one.
+    pub event_id: Option<String>,
+    /// The event's type, if it has one.
+    pub event_type: Option<String>,
+    /// The event's time, verbatim.
+    pub event_time: Option<String>,
+    /// Further columns of its row.
+    pub columns: Columns,
+    /// Its attachments, each once.
+    pub attachments: Vec<Attachment>,
+    /// Whether something else stands where the list of attachments is expected, and was taken for none.
+    pub without_list: bool,
+}
+
+/// One attachment of an event, and whether it may be fetched.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attachment {
+    /// The task; for a refused attachment its path is empty.
+    pub task: Task,
+    /// Why our policy refuses it.
+    pub refused: Option<Failure>,
+}
+
+/// What a mapping reads in an event.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Decoded {
+    /// Nothing where the attachment's id is the event's id too (preset `urls`).
+    pub(crate) trace_id: Option<String>,
+    pub(crate) event_id: Option<String>,
+    pub(crate) event_type: Option<String>,
+    pub(crate) event_time: Option<String>,
+    /// Further columns of the event's row.
+    pub(crate) columns: Columns,
+    /// What each task carries along: columns of its row, and what its path needs.
+    pub(crate) task_columns: Columns,
+    pub(crate) items: Vec<Item>,
+    pub(crate) without_list: bool,
+}
+
+/// One entry in an event's list of attachments.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Item {
+    /// A URL with what the event says about it.
+    Url(Link),
+    /// Something else, as JSON text: one failed row.
+    Odd(String),
+}
+
+/// A URL in an event.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Link {
+    pub(crate) url: String,
+    pub(crate) file_name: Option<String>,
+    pub(crate) checksum: Option<String>,
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+impl Source {
+    /// Decodes an event and judges each of its attachments. An error is a poison event.
+    pub fn plan(&self, raw: &RawEvent<'_>) -> Result<Event, Failure> {
+        if let Some(length) = raw.truncated {
+            return Err(poison(format!("the event is {length} bytes long, longer than is accepted")));
+        }
+        let mut decoded = match &self.mapping {
+            Mapping::Urls => urls::decode(raw)?,
+            Mapping::Xact => xact::decode(raw)?,
+        };
+        let items = std::mem::take(&mut decoded.items);
+        let mut seen = HashSet::new();
+        let mut attachments = Vec::with_capacity(items.len());
+        for item in items {
+            let attachment = self.attachment(item, &decoded, raw.ingested_at);
+            if seen.insert(attachment.task.media_id) {
+                attachments.push(attachment);
+            }
+        }
+        let Decoded { trace_id, event_id, event_type, event_time, columns, without_list, .. } = decoded;
+        let of_attachment = || attachments.first().map(|a| a.task.trace_id.clone()).unwrap_or_default();
+        let trace_id = trace_id.unwrap_or_else(of_attachment);
+        Ok(Event { trace_id, event_id, event_type, event_time, columns, attachments, without_list })
+    }
+
+    /// The further columns of this source's tables.
+    pub fn shape(&self) -> Shape {
+        let names = |columns: &[&str]| columns.iter().map(|c| (*c).to_owned()).collect();
+        match &self.mapping {
+            Mapping::Urls => Shape::of(&self.name),
+            Mapping::Xact => Shape {
+                source: self.name.clone(),
+                attachments: names(&xact::ATTACHMENT_COLUMNS),
+                failed: Vec::new(),
+                events: names(&xact::EVENT_COLUMNS),
+            },
+        }
+    }
+
+    /// The version of the mapping; rows of the events table carry it.
+    pub fn mapping_version(&self) -> String {
+        match &self.mapping {
+            Mapping::Urls => urls::VERSION.to_owned(),
+            Mapping::Xact => xact::VERSION.to_owned(),
+        }
+    }
+
+    /// The id of an attachment.
+    pub fn media_id(&self, trace_id: Option<&str>, url: &str) -> Uuid {
+        let identity = self.identity.of(url);
+        match (&self.mapping, trace_id) {
+            (Mapping::Xact, trace_id) => ids::media_id(&ids::XACT_MEDIA_NAMESPACE, trace_id.unwrap_or_default(), &identity),
+            (_, Some(trace_id)) => ids::media_id(&ids::source_namespace(&self.name), trace_id, &identity),
+            (_, None) => Uuid::new_v5(&Uuid::NAMESPACE_URL, identity.as_bytes()),
+        }
+    }
+
+    fn attachment(&self, item: Item, event: &Decoded, ingested_at: Micros) -> Attachment {
+        let (link, odd) = match item {
+            Item::Url(link) => (Link { url: link.url.trim().to_owned(), ..link }, None),
+            Item::Odd(json) => (Link { url: cut(json, ODD_BYTES), ..Link::default() }, Some(odd_item())),
+        };
+        let media_id = self.media_id(event.trace_id.as_deref(), &link.url);
+        let mut task = Task {
+            v: VERSION,
+            source: self.name.clone(),
+            trace_id: event.trace_id.clone().unwrap_or_else(|| media_id.to_string()),
+            media_id,
+            url: link.url,
+            event_time: event.event_time.clone(),
+            ingested_at,
+            columns: event.task_columns.clone(),
+            headers: link.headers,
+            checksum: link.checksum,
+            file_name: link.file_name,
+            ..Task::default()
+        };
+        let refused = match odd.map_or_else(|| self.judge(&task), Err) {
+            Ok(path) => {
+                task.path = path;
+                None
+            }
+            Err(failure) => Some(failure),
+        };
+        Attachment { task, refused }
+    }
+
+    /// The object path of a task whose URL is allowed, or why it is not. Asked at ingestion, and again when a dead
+    /// letter is replayed.
+    pub fn judge(&self, task: &Task) -> Result<String, Failure> {
+        let checked = self.policy.check_url(&task.url)?;
+        let extension = file_type::extension_of(checked.url.path(), checked.url.query());
+        self.file_types.check_extension(extension.as_deref())?;
+        let unusable = || Failure::new(Class::Rejected, Reason::InvalidUrl, "the URL names no host");
+        let url = UrlParts::of(&self.identity.of(&task.url)).ok_or_else(unusable)?;
+        let day = time::partition_day(task.event_time.as_deref().and_then(time::parse_event_time), task.ingested_at);
+        let event_date = time::format(i64::from(day) * time::DAY)[..10].to_owned();
+        let (media_id, trace_id) = (task.media_id.to_string(), task.trace_id.clone());
+        let mut columns: BTreeMap<String, String> = task.columns.clone();
+        if let Mapping::Xact = self.mapping {
+            columns.insert("filename".to_owned(), xact::file_name(&checked.url, &task.columns));
+        }
+        Ok(self.path.render(&PathFields { url, media_id, trace_id, event_date, columns }))
+    }
+
+    /// Judges what a body really is, by its declared type and its first bytes; returns the column `file_type`.
+    pub fn judge_body(&self, url: &str, content_type: Option<&str>, first_bytes: &[u8]) -> Result<String, Failure> {
+        let parsed = Url::parse(url).ok();
+        let extension = parsed.and_then(|url| file_type::extension_of(url.path(), url.query()));
+        let declared = file_type::declared_type(content_type);
+        self.file_types.check(extension.as_deref(), declared, first_bytes).map(|verdict| verdict.file_type)
+    }
+}
+
+fn odd_item() -> Failure {
+    Failure::new(Class::Rejected, Reason::InvalidUrl, "an entry in the list of attachments is not a text")
+}
+
+fn cut(mut text: String, bytes: usize) -> String {
+    let end = (0..=bytes.min(text.len())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+    text.truncate(end);
+    text
+}
+
+pub(crate) fn poison(message: impl Into<String>) -> Failure {
+    Failure::new(Class::Poison, Reason::Undecodable, message)
+}
