@@ -11,7 +11,11 @@ const REDACTED: &str = "REDACTED";
 /// keys, tokens or passwords (in the query, the fragment and `;` path parameters) become `REDACTED`. A value that is
 /// itself a URL with such parameters becomes `REDACTED` whole. Any text will do; what is not a URL is treated alike.
 pub fn redact_url(text: &str) -> String {
-    let text = without_userinfo(text.trim());
+    let mut text = Cow::Borrowed(text.trim());
+    // Once is enough for a URL; in other text, what is left may again look like one.
+    while let Cow::Owned(shorter) = without_userinfo(&text) {
+        text = Cow::Owned(shorter.trim().to_owned());
+    }
     let (text, fragment) = split_before(&text, '#');
     let (path, query) = split_before(text, '?');
     let mut out = String::with_capacity(text.len() + fragment.len());
@@ -147,7 +151,7 @@ const SECRET_NAMES: [&str; 28] = [
 ];
 
 /// Undoes one level of percent-encoding, where there is any.
-fn decoded(text: &str) -> Cow<'_, str> {
+pub(super) fn decoded(text: &str) -> Cow<'_, str> {
     if !text.contains('%') {
         return Cow::Borrowed(text);
     }
@@ -180,8 +184,7 @@ pub fn identity(text: &str) -> Cow<'_, str> {
     let text = text.trim();
     let (main, fragment) = split_before(text, '#');
     let Some((path, query)) = main.split_once('?') else { return Cow::Borrowed(text) };
-    let names: Vec<&str> = query.split('&').map(name_of).collect();
-    let complete: Vec<&Presigned> = PRESIGNED.iter().filter(|scheme| scheme.is_complete(&names)).collect();
+    let complete = complete(query);
     if complete.is_empty() {
         return Cow::Borrowed(text);
     }
@@ -191,17 +194,54 @@ pub fn identity(text: &str) -> Cow<'_, str> {
     Cow::Owned([path, mark, &kept, fragment].concat())
 }
 
+/// The query of a URL, as it stands there.
+pub(super) fn query_of(text: &str) -> Option<&str> {
+    split_before(text.trim(), '#').0.split_once('?').map(|(_, query)| query)
+}
+
+/// The schemes of which a query has the complete set.
+pub(super) fn complete(query: &str) -> Vec<&'static Presigned> {
+    let names: Vec<&str> = query.split('&').map(name_of).collect();
+    PRESIGNED.iter().filter(|scheme| scheme.is_complete(&names)).collect()
+}
+
 fn name_of(pair: &str) -> &str {
     pair.split_once('=').map_or(pair, |(name, _)| name)
 }
 
 /// The query parameters of one scheme of presigned URLs.
-struct Presigned {
+pub(super) struct Presigned {
+    /// The scheme's name for people.
+    pub(super) name: &'static str,
+    /// How it says until when it is valid.
+    pub(super) validity: Validity,
     /// All of these, and of `either` at least one, make the set complete.
     required: &'static [&'static str],
     either: &'static [&'static str],
     /// These may come with the set, and go with it.
     optional: &'static [&'static str],
+}
+
+/// How a scheme says until when its signature is valid; the texts are names of parameters.
+pub(super) enum Validity {
+    /// So many seconds after a time of the form `20260101T000000Z`.
+    Span {
+        /// When it begins.
+        from: &'static str,
+        /// How long it is.
+        seconds: &'static str,
+    },
+    /// Until this second since 1970.
+    Epoch(&'static str),
+    /// Until this ISO 8601 time.
+    Iso(&'static str),
+    /// Until the second that a policy document names, or that stands in a parameter where there is no policy.
+    Policy {
+        /// The document, as JSON in URL-safe Base64.
+        document: &'static str,
+        /// The seconds since 1970.
+        epoch: &'static str,
+    },
 }
 
 impl Presigned {
@@ -219,6 +259,9 @@ impl Presigned {
 /// Storage V4 and V2, CloudFront signed URLs; each as its vendor documents it.
 const PRESIGNED: [Presigned; 6] = [
     Presigned {
+        name: "AWS Signature V4",
+        validity: Validity::Span { from: "X-Amz-Date", seconds: "X-Amz-Expires" },
+
         required: &[
             "X-Amz-Algorithm",
             "X-Amz-Credential",
@@ -230,8 +273,17 @@ const PRESIGNED: [Presigned; 6] = [
         either: &[],
         optional: &["X-Amz-Security-Token", "X-Amz-Content-Sha256"],
     },
-    Presigned { required: &["AWSAccessKeyId", "Signature", "Expires"], either: &[], optional: &["x-amz-security-token"] },
     Presigned {
+        name: "AWS Signature V2",
+        validity: Validity::Epoch("Expires"),
+        required: &["AWSAccessKeyId", "Signature", "Expires"],
+        either: &[],
+        optional: &["x-amz-security-token"],
+    },
+    Presigned {
+        name: "Azure shared access signature",
+        validity: Validity::Iso("se"),
+
         required: &["sig", "sv", "se"],
         either: &[],
         optional: &[
@@ -240,6 +292,9 @@ const PRESIGNED: [Presigned; 6] = [
         ],
     },
     Presigned {
+        name: "Google Cloud Storage V4",
+        validity: Validity::Span { from: "X-Goog-Date", seconds: "X-Goog-Expires" },
+
         required: &[
             "X-Goog-Algorithm",
             "X-Goog-Credential",
@@ -251,8 +306,20 @@ const PRESIGNED: [Presigned; 6] = [
         either: &[],
         optional: &["X-Goog-Security-Token", "X-Goog-Content-Sha256"],
     },
-    Presigned { required: &["GoogleAccessId", "Signature", "Expires"], either: &[], optional: &[] },
-    Presigned { required: &["Signature", "Key-Pair-Id"], either: &["Expires", "Policy"], optional: &["Hash-Algorithm"] },
+    Presigned {
+        name: "Google Cloud Storage V2",
+        validity: Validity::Epoch("Expires"),
+        required: &["GoogleAccessId", "Signature", "Expires"],
+        either: &[],
+        optional: &[],
+    },
+    Presigned {
+        name: "CloudFront signed URL",
+        validity: Validity::Policy { document: "Policy", epoch: "Expires" },
+        required: &["Signature", "Key-Pair-Id"],
+        either: &["Expires", "Policy"],
+        optional: &["Hash-Algorithm"],
+    },
 ];
 
 #[cfg(test)]
