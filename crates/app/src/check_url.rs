@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use longshore_core::outcome::Failure;
-use longshore_core::policy::Verdict;
+use longshore_core::policy::{Verdict, expiry};
 use longshore_core::source::{RawEvent, Source};
 use longshore_core::{file_type, ids};
 use longshore_stages::ports::{Clock, SystemClock};
@@ -34,6 +34,7 @@ pub(crate) fn run(args: CheckUrlArgs) -> Result<u8> {
 }
 
 fn judge(source: &Source, url: &str) -> Outcome {
+    let now = SystemClock.now();
     // As an event of JSON, so that nothing in the URL is taken for an event's syntax.
     let event = json!({ "url": url }).to_string();
     let raw = RawEvent {
@@ -41,7 +42,7 @@ fn judge(source: &Source, url: &str) -> Outcome {
         headers: &[],
         url_field: Some("url"),
         truncated: None,
-        ingested_at: SystemClock.now(),
+        ingested_at: now,
     };
     let (refused, path) = match source.plan(&raw) {
         Err(failure) => (Some(failure), None),
@@ -51,8 +52,9 @@ fn judge(source: &Source, url: &str) -> Outcome {
         },
     };
     Outcome {
-        verdict: source.policy.explain(url),
-        refused,
+        verdict: source.policy.explain_at(url, Some(now)),
+        // Ingest makes a task of it, but nobody is contacted.
+        refused: refused.or_else(|| expiry::expired(url, now)),
         file_type: file_type_rule(source, url),
         path,
         media_id: ids::url_media_id(url.trim()).to_string(),
@@ -79,6 +81,7 @@ fn as_json(outcome: &Outcome) -> Value {
         "host": verdict.host,
         "port": verdict.port,
         "addresses": verdict.addresses,
+        "expiry": verdict.expiry,
         "file_type": outcome.file_type,
         "path": outcome.path,
         "media_id": outcome.media_id,
@@ -105,6 +108,8 @@ fn as_text(outcome: &Outcome) -> String {
         ("address", format!("{} ({}): {allowed}, {}", a.address, a.form, a.rule))
     };
     lines.extend(verdict.addresses.iter().map(address));
+    let expires = |e: &longshore_core::policy::url::ExpiryVerdict| ("expires", format!("{} ({})", e.at, e.scheme));
+    lines.extend(verdict.expiry.as_ref().map(expires));
     lines.push(("file type", outcome.file_type.clone()));
     lines.push(("path", outcome.path.clone().unwrap_or_else(|| "none: it is not fetched".to_owned())));
     lines.push(("media id", outcome.media_id.clone()));

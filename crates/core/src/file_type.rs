@@ -82,6 +82,18 @@ const DECLARED: [(&str, &str); 30] = [
 pub struct FileTypeVerdict {
     /// The extension in upper case, or `UNKNOWN`: the column `file_type`.
     pub file_type: String,
+    /// What is wrong with it, where that is a warning and no refusal.
+    pub warned: Option<String>,
+}
+
+/// What to do with a file whose content or declared type is not what may be stored under its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnMismatch {
+    /// It is not stored.
+    #[default]
+    Reject,
+    /// It is stored, its `file_type` what its extension says, and the verdict tells of it.
+    Warn,
 }
 
 /// The types that may be stored, as lower-case extensions.
@@ -89,6 +101,8 @@ pub struct FileTypeVerdict {
 pub struct FileTypes {
     /// The extensions, or nothing where any type may be stored.
     pub allowed: Option<BTreeSet<String>>,
+    /// What to do when the content disagrees. An extension that is not allowed is always refused, before contact.
+    pub on_mismatch: OnMismatch,
 }
 
 impl FileTypes {
@@ -100,7 +114,8 @@ impl FileTypes {
     /// These types only; dots and capitals do not matter (`.PDF`).
     pub fn only<S: AsRef<str>>(types: impl IntoIterator<Item = S>) -> Self {
         let normal = |t: S| t.as_ref().trim().trim_start_matches('.').to_ascii_lowercase();
-        FileTypes { allowed: Some(types.into_iter().map(normal).filter(|t| !t.is_empty()).collect()) }
+        let allowed = Some(types.into_iter().map(normal).filter(|t| !t.is_empty()).collect());
+        FileTypes { allowed, on_mismatch: OnMismatch::Reject }
     }
 
     /// The types of the preset `xact`.
@@ -123,11 +138,17 @@ impl FileTypes {
     /// The verdict on a body, from the extension, the declared type (see [`declared_type`]) and its first
     /// [`SNIFF_BYTES`].
     pub fn check(&self, extension: Option<&str>, declared: Option<&str>, first_bytes: &[u8]) -> Result<FileTypeVerdict, Failure> {
+        let mut warned = None;
         if self.allowed.is_some() {
             self.check_extension(extension)?;
-            self.check_content(extension, declared, first_bytes)?;
+            match (self.check_content(extension, declared, first_bytes), self.on_mismatch) {
+                (Ok(()), _) => {}
+                (Err(failure), OnMismatch::Warn) => warned = Some(failure.message),
+                (Err(failure), OnMismatch::Reject) => return Err(failure),
+            }
         }
-        Ok(FileTypeVerdict { file_type: extension.map_or_else(|| "UNKNOWN".to_string(), str::to_ascii_uppercase) })
+        let file_type = extension.map_or_else(|| "UNKNOWN".to_string(), str::to_ascii_uppercase);
+        Ok(FileTypeVerdict { file_type, warned })
     }
 
     fn check_content(&self, extension: Option<&str>, declared: Option<&str>, first_bytes: &[u8]) -> Result<(), Failure> {

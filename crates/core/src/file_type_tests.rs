@@ -151,6 +151,17 @@ fn the_declared_type_counts_where_the_content_says_nothing() {
 }
 
 #[test]
+fn a_mismatch_may_be_a_warning() {
+    let warn = FileTypes { on_mismatch: OnMismatch::Warn, ..FileTypes::only(["pdf"]) };
+    let verdict = warn.check(Some("pdf"), None, PAGE).expect("stored");
+    assert_eq!(verdict.file_type, "PDF");
+    assert!(verdict.warned.is_some_and(|w| w.contains("holds html, not pdf")));
+    assert_eq!(warn.check(Some("pdf"), None, PDF).map(|v| v.warned), Ok(None));
+    assert!(warn.check(Some("exe"), None, PDF).is_err() && warn.check_extension(Some("exe")).is_err());
+    assert!(FileTypes::only(["pdf"]).check(Some("pdf"), None, PAGE).is_err());
+}
+
+#[test]
 fn an_extension_is_rejected_before_contact() {
     let failure = FileTypes::only(["pdf"]).check_extension(Some("exe")).expect_err("rejected");
     assert_eq!((failure.class, failure.reason), (Class::Rejected, Reason::FileType));

@@ -91,6 +91,10 @@ pub enum Reason {
     Encoding,
     /// The URL's signature has expired.
     Expired,
+    /// The bytes are not those that the event promised.
+    Checksum,
+    /// An endpoint of ours did not give what was asked of it: a new URL, or what an event lacks.
+    Lookup,
     /// The event cannot be decoded.
     Undecodable,
     /// The task held up others for too long and was moved behind them.
@@ -125,6 +129,8 @@ impl Reason {
             Reason::Protocol => "protocol",
             Reason::Encoding => "encoding",
             Reason::Expired => "expired",
+            Reason::Checksum => "checksum",
+            Reason::Lookup => "lookup",
             Reason::Undecodable => "undecodable",
             Reason::HeadOfLine => "head_of_line",
             Reason::Internal => "internal",

@@ -13,8 +13,10 @@ use serde::Serialize;
 use url::{Host, Url};
 
 use super::address::{self, Ruling};
+use super::expiry::{self, expiry};
 use super::redact::redact_url;
 use crate::outcome::{Class, Failure, Reason};
+use crate::time::{self, Micros};
 
 /// The longest URL accepted, in bytes; the least that RFC 9110 §4.1 recommends is 8,000.
 pub const MAX_URL_BYTES: usize = 8 * 1024;
@@ -80,10 +82,17 @@ impl Policy {
         address::judge(address, &self.allow_private)
     }
 
-    /// The verdict on a URL with everything that was considered, for people.
+    /// The verdict on a URL with everything that was considered, for people, at any time: see [`Policy::explain_at`].
     pub fn explain(&self, raw: &str) -> Verdict {
+        self.explain_at(raw, None)
+    }
+
+    /// The verdict on a URL with everything that was considered, for people. With a time, a presigned URL that has
+    /// expired by then is refused: it would not be contacted.
+    pub fn explain_at(&self, raw: &str, now: Option<Micros>) -> Verdict {
         let parsed = parse(raw);
-        let decision = parsed.clone().and_then(|url| self.check(&url));
+        let expired = now.and_then(|now| expiry::expired(raw, now));
+        let decision = parsed.clone().and_then(|url| self.check(&url)).and_then(|()| expired.map_or(Ok(()), Err));
         let url = parsed.ok();
         let addresses = url.as_ref().and_then(literal).map(|a| self.explain_address(a)).unwrap_or_default();
         let (rule, reason) = match &decision {
@@ -99,6 +108,11 @@ impl Policy {
             host: url.as_ref().and_then(|u| u.host_str()).map(str::to_string),
             port: url.as_ref().and_then(Url::port_or_known_default),
             addresses,
+            expiry: expiry(raw).map(|expiry| ExpiryVerdict {
+                scheme: expiry.scheme,
+                at: time::format(expiry.at),
+                expired: now.map(|now| expiry.is_over(now)),
+            }),
             allowed: decision.is_ok(),
             reason,
             rule,
@@ -109,10 +123,16 @@ impl Policy {
         match url.scheme() {
             "https" => Ok(()),
             "http" if self.allow_http => Ok(()),
-            "http" => Err(rejected(Reason::Scheme, "the scheme http is not allowed; use https, or set allow_http")),
+            "http" => Err(rejected(
+                Reason::Scheme,
+                "the scheme http is not allowed; use https, or allow http (allow_http, --allow-http)",
+            )),
             other => Err(rejected(
                 Reason::Scheme,
-                format!("the scheme {} is not allowed; only https (and http with allow_http) is", short(other)),
+                format!(
+                    "the scheme {} is not allowed; only https is, and http if you allow it (allow_http, --allow-http)",
+                    short(other)
+                ),
             )),
         }
     }
@@ -121,7 +141,10 @@ impl Policy {
         if let Some(patterns) = &self.allow_hosts
             && !patterns.iter().any(|pattern| pattern.matches(host))
         {
-            return Err(rejected(Reason::Host, format!("the host {} is not in allow_hosts", short(&host.to_string()))));
+            return Err(rejected(
+                Reason::Host,
+                format!("the host {} is not allowed; name it to allow it (allow_hosts, --allow-host)", short(&host.to_string())),
+            ));
         }
         match host {
             Host::Domain(name) => self.check_name(name),
@@ -139,7 +162,10 @@ impl Policy {
         if (bare == "localhost" || bare.ends_with(".localhost")) && !self.allow_private.iter().any(names_loopback) {
             return Err(rejected(
                 Reason::ForbiddenAddress,
-                format!("the host {} is this machine; allow_private does not name it", short(name)),
+                format!(
+                    "the host {} is this machine; name 127.0.0.0/8 to allow it (allow_private, --allow-private)",
+                    short(name)
+                ),
             ));
         }
         Ok(())
@@ -153,7 +179,11 @@ impl Policy {
     fn check_port(&self, url: &Url) -> Result<(), Failure> {
         let port = url.port_or_known_default().unwrap_or(0);
         let listed = self.allow_ports.as_ref().is_none_or(|ports| ports.contains(&port));
-        if listed && port != 0 { Ok(()) } else { Err(rejected(Reason::Port, format!("the port {port} is not allowed"))) }
+        if listed && port != 0 {
+            Ok(())
+        } else {
+            Err(rejected(Reason::Port, format!("the port {port} is not allowed; name it to allow it (allow_ports)")))
+        }
     }
 
     fn explain_address(&self, literal: IpAddr) -> Vec<AddressVerdict> {
@@ -168,8 +198,10 @@ impl Policy {
 
 /// The failure of an address that must not be dialled.
 pub fn forbidden(address: IpAddr, ruling: &Ruling) -> Failure {
-    let message =
-        format!("the address {address} must not be dialled: {}; name its network in allow_private to allow it", ruling.rule);
+    let message = format!(
+        "the address {address} must not be dialled: {}; name its network to allow it (allow_private, --allow-private)",
+        ruling.rule
+    );
     rejected(Reason::ForbiddenAddress, message)
 }
 
@@ -186,12 +218,25 @@ pub struct Verdict {
     pub port: Option<u16>,
     /// For a host that is an address: the address and every IPv4 address inside it.
     pub addresses: Vec<AddressVerdict>,
+    /// For a presigned URL that says until when it is valid.
+    pub expiry: Option<ExpiryVerdict>,
     /// Whether the URL may be fetched.
     pub allowed: bool,
     /// Why not.
     pub reason: Option<Reason>,
     /// The rule that decided, for people.
     pub rule: String,
+}
+
+/// Until when a presigned URL is valid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ExpiryVerdict {
+    /// The scheme of the signature.
+    pub scheme: &'static str,
+    /// From then on it is not asked for; RFC 3339 in UTC.
+    pub at: String,
+    /// Whether it has expired, where the time was given.
+    pub expired: Option<bool>,
 }
 
 /// The verdict on one address.

@@ -217,3 +217,36 @@ fn an_explanation_names_forms_and_the_rule() {
     assert_eq!((verdict.addresses.len(), verdict.rule.as_str()), (1, "allowed"));
     assert!(!Policy::default().explain("nonsense").allowed);
 }
+
+#[test]
+fn an_explanation_names_the_expiry() {
+    let url = "https://b.s3.amazonaws.com/k?AWSAccessKeyId=AKIA5ec2e7&Expires=1141889120&Signature=5ec2e7";
+    let at = 1_141_889_120_000_000;
+    let verdict = Policy::default().explain(url);
+    let expiry = verdict.expiry.clone().unwrap();
+    assert_eq!((expiry.scheme, expiry.at.as_str()), ("AWS Signature V2", "2006-03-09T07:25:20.000Z"));
+    assert_eq!((expiry.expired, verdict.allowed), (None, true), "no time, no verdict on it");
+    let before = Policy::default().explain_at(url, Some(at - 1));
+    assert_eq!((before.allowed, before.expiry.unwrap().expired), (true, Some(false)));
+    let after = Policy::default().explain_at(url, Some(at));
+    assert_eq!((after.allowed, after.reason), (false, Some(Reason::Expired)));
+    assert!(!serde_json::to_string(&after).unwrap().contains("5ec2e7"), "{after:?}");
+    let refused = Policy { allow_ports: Some(vec![8443]), ..Policy::default() }.explain_at(url, Some(at));
+    assert_eq!(refused.reason, Some(Reason::Port), "what forbids it for ever is said first");
+    assert_eq!(Policy::default().explain("https://h/").expiry, None);
+}
+
+#[test]
+fn a_refusal_names_the_key_and_the_flag() {
+    let only = Policy { allow_hosts: Some(vec!["example.com".parse().unwrap()]), ..Policy::default() };
+    for (policy, url, remedy) in [
+        (&Policy::default(), "http://example.com/", "(allow_http, --allow-http)"),
+        (&Policy::default(), "ftp://example.com/", "(allow_http, --allow-http)"),
+        (&only, "https://example.org/", "(allow_hosts, --allow-host)"),
+        (&Policy::default(), "https://localhost/", "(allow_private, --allow-private)"),
+        (&Policy::default(), "https://127.0.0.1/", "(allow_private, --allow-private)"),
+    ] {
+        let message = policy.check_url(url).unwrap_err().message;
+        assert!(message.contains(remedy), "{message}");
+    }
+}
