@@ -7,8 +7,11 @@
 //! there. All that follows is the same for every kind of event: one attachment for each URL, its id, the policy's
 //! verdict and its path.
 
+mod json;
+mod mapping;
 mod urls;
 mod xact;
+mod xact_shape;
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -26,6 +29,7 @@ use crate::policy::Policy;
 use crate::policy::redact::identity;
 use crate::time::{self, Micros};
 
+pub use mapping::{Mapping, PRESETS};
 pub use urls::media_id_of;
 
 /// How much is kept of something in an event's list of attachments that is no URL, in bytes.
@@ -46,15 +50,6 @@ pub struct Source {
     pub file_types: FileTypes,
     /// Where objects go.
     pub path: PathTemplate,
-}
-
-/// How the bytes of an event are read.
-#[derive(Debug, Clone)]
-pub enum Mapping {
-    /// One URL in each event, as plain text, as a JSON text or as a JSON object that holds it in a field.
-    Urls,
-    /// The claims events of the preset `xact`.
-    Xact,
 }
 
 /// What of a URL names the attachment.
@@ -195,10 +190,7 @@ impl Source {
 
     /// The version of the mapping; rows of the events table carry it.
     pub fn mapping_version(&self) -> String {
-        match &self.mapping {
-            Mapping::Urls => urls::VERSION.to_owned(),
-            Mapping::Xact => xact::VERSION.to_owned(),
-        }
+        self.mapping.version()
     }
 
     /// The id of an attachment.
@@ -254,7 +246,7 @@ impl Source {
         let (media_id, trace_id) = (task.media_id.to_string(), task.trace_id.clone());
         let mut columns: BTreeMap<String, String> = task.columns.clone();
         if let Mapping::Xact = self.mapping {
-            columns.insert("filename".to_owned(), xact::file_name(&checked.url, &task.columns));
+            columns.insert("filename".to_owned(), xact::file_name(&task.url, &checked.url, &task.columns));
         }
         Ok(self.path.render(&PathFields { url, media_id, trace_id, event_date, columns }))
     }

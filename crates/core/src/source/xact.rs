@@ -1,17 +1,34 @@
-//! The preset `xact`: claims events.
+//! The preset `xact`: claims events, read without a tree of values in between.
+//!
+//! Values stay slices of the event until they are kept, and numbers keep their digits: two ids of twenty digits that a
+//! float could not tell apart are two ids. A key that is read and stands twice at its level makes the event poison,
+//! since nobody can say which one was meant; keys that are not read may repeat.
 
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use url::Url;
+use uuid::Uuid;
 
-use super::{Decoded, RawEvent, poison};
+use super::json;
+use super::xact_shape::{Data, DataField, Envelope, List};
+use super::{Decoded, Item, Link, RawEvent, poison};
 use crate::format::Columns;
+use crate::ids::XACT_EVENT_NAMESPACE;
 use crate::outcome::Failure;
+use crate::policy::redact::redact_url;
 
 /// The version of this mapping.
 pub(super) const VERSION: &str = "xact/1";
+/// The default object path.
+pub(super) const PATH: &str = "{status_subtype}/{assignment_id}/{trace_id}/{filename}";
+/// What object paths may name beside the fields of every source.
+pub(super) const PATH_COLUMNS: [&str; 4] = ["status_subtype", "assignment_id", "estimate_version", "filename"];
 /// Further columns of `attachments`.
 pub(super) const ATTACHMENT_COLUMNS: [&str; 2] = ["status_subtype", "assignment_id"];
 /// Further columns of `events`.
-pub(super) const EVENT_COLUMNS: [&str; 24] = [
+pub(super) const EVENT_COLUMNS: [&str; 23] = [
     "status_subtype",
     "version",
     "description",
@@ -35,14 +52,241 @@ pub(super) const EVENT_COLUMNS: [&str; 24] = [
     "contact_phone_number",
     "contact_phone_extension",
     "contact_email_address",
-    "data_version",
 ];
 
-pub(super) fn decode(_raw: &RawEvent<'_>) -> Result<Decoded, Failure> {
-    Err(poison("the preset xact is not read yet"))
+/// The longest type or trace id, in bytes: each task of the event carries them along.
+const ID_BYTES: usize = 1_024;
+/// The longest text that may be a time, in bytes.
+const TIME_BYTES: usize = 64;
+/// What stands in paths where the event does not say.
+const UNKNOWN: &str = "unknown";
+
+pub(super) fn decode(raw: &RawEvent<'_>) -> Result<Decoded, Failure> {
+    let text = json::text_of("the event", raw.bytes)?;
+    json::check_depth("the event", text)?;
+    let envelope: Envelope<'_> = read("the event", text)?;
+    match &envelope.data {
+        DataField::Missing => decode_event(&envelope, &Data::default()),
+        DataField::Object(data) => decode_event(&envelope, data),
+        DataField::Text(text) if text.trim() == "null" => decode_event(&envelope, &Data::default()),
+        DataField::Text(text) => {
+            json::check_depth("the text in `data`", text)?;
+            decode_event(&envelope, &read("the text in `data`", text.trim())?)
+        }
+        DataField::Other(kind) => Err(poison(format!("`data` is {kind}; expected an object, or a text that holds one"))),
+    }
+}
+
+/// Reads a JSON object into a shape that knows its keys.
+fn read<'a, T: Deserialize<'a>>(what: &str, text: &'a str) -> Result<T, Failure> {
+    if text.is_empty() {
+        return Err(poison(format!("{what} is empty")));
+    }
+    if !text.starts_with('{') {
+        return Err(poison(format!("{what} is not a JSON object")));
+    }
+    serde_json::from_str(text).map_err(|error| json::fault(what, &error))
+}
+
+fn decode_event(envelope: &Envelope<'_>, data: &Data<'_>) -> Result<Decoded, Failure> {
+    let event_type = event_type(envelope.event_type)?;
+    let trace_id = trace_id(envelope)?;
+    let version = version(envelope.version)?;
+    let event_id = event_id(envelope).unwrap_or_else(|| Uuid::new_v5(&XACT_EVENT_NAMESPACE, trace_id.as_bytes()).to_string());
+    let (items, without_list) = items(&data.attachments);
+    let subtype = subtype(&event_type);
+    Ok(Decoded {
+        columns: event_columns(data, subtype, version, &items),
+        task_columns: task_columns(data, subtype),
+        event_time: event_time(envelope.event_time),
+        trace_id: Some(trace_id),
+        event_id: Some(event_id),
+        event_type: Some(event_type),
+        items,
+        without_list,
+    })
+}
+
+fn event_type(value: Option<&RawValue>) -> Result<String, Failure> {
+    let text = value.and_then(text).ok_or_else(|| poison("`type` is missing or not a text"))?;
+    bounded("type", text.trim())
+}
+
+/// The part after the last dot, or all of it.
+fn subtype(event_type: &str) -> &str {
+    let last = event_type.rsplit('.').next().unwrap_or_default().trim();
+    if last.is_empty() { event_type } else { last }
+}
+
+fn trace_id(envelope: &Envelope<'_>) -> Result<String, Failure> {
+    for (name, value) in [("traceId", envelope.trace_id), ("trace_id", envelope.trace_id_too)] {
+        let Some(value) = value else { continue };
+        let id = scalar(value).ok_or_else(|| poison(format!("`{name}` is {}, not a text or a number", kind(value))))?;
+        if !id.trim().is_empty() {
+            return bounded(name, id.trim());
+        }
+    }
+    Err(poison("`traceId` is missing or empty"))
+}
+
+/// A text that every event needs and each of its tasks carries.
+fn bounded(name: &str, text: &str) -> Result<String, Failure> {
+    match text.len() {
+        0 => Err(poison(format!("`{name}` is empty"))),
+        1..=ID_BYTES => Ok(text.to_owned()),
+        length => Err(poison(format!("`{name}` is {length} bytes long; at most {ID_BYTES} are accepted"))),
+    }
+}
+
+fn version(value: Option<&RawValue>) -> Result<String, Failure> {
+    let Some(value) = value else { return Ok("1".to_owned()) };
+    let fraction = |text: &str| text.contains(['.', 'e', 'E']);
+    match scalar(value) {
+        Some(text) if is_text(value) || !fraction(&text) => Ok(text.into_owned()),
+        Some(_) => Err(poison("`version` is a number with a fraction or an exponent; expected an integer or a text")),
+        None => Err(poison(format!("`version` is {}; expected an integer or a text", kind(value)))),
+    }
+}
+
+/// The event's own id, if it has one after all.
+fn event_id(envelope: &Envelope<'_>) -> Option<String> {
+    let given = [envelope.event_id, envelope.event_id_too].into_iter().flatten().filter_map(scalar);
+    given.map(|id| id.trim().to_owned()).find(|id| (1..=ID_BYTES).contains(&id.len()))
+}
+
+/// The time, verbatim; what cannot be one is none.
+fn event_time(value: Option<&RawValue>) -> Option<String> {
+    let text = value.and_then(text)?;
+    (1..=TIME_BYTES).contains(&text.trim().len()).then(|| text.trim().to_owned())
+}
+
+fn items(list: &List<'_>) -> (Vec<Item>, bool) {
+    let List::Entries(entries) = list else { return (Vec::new(), matches!(list, List::Other)) };
+    let item = |value: &&RawValue| match text(value) {
+        Some(url) if url.trim().is_empty() => None,
+        Some(url) => Some(Item::Url(Link { url: url.trim().to_owned(), ..Link::default() })),
+        None => Some(Item::Odd(value.get().to_owned())),
+    };
+    (entries.iter().flatten().filter_map(item).collect(), false)
+}
+
+/// What paths and rows of attachments need.
+fn task_columns(data: &Data<'_>, subtype: &str) -> Columns {
+    let mut columns = Columns::from([("status_subtype".to_owned(), subtype.to_owned())]);
+    for (name, value) in [("assignment_id", data.assignment_id), ("estimate_version", data.estimate_version)] {
+        let value = value.map(column).filter(|value| !value.trim().is_empty());
+        columns.extend(value.map(|value| (name.to_owned(), super::cut(value.into_owned(), ID_BYTES))));
+    }
+    columns
+}
+
+fn event_columns(data: &Data<'_>, subtype: &str, version: String, items: &[Item]) -> Columns {
+    let claim = data.adm.0.as_ref().and_then(|adm| adm.coverage_loss.0.as_ref());
+    let contact = data.contact.0.as_ref();
+    let methods = contact.and_then(|contact| contact.methods.0.as_ref());
+    let phone = methods.and_then(|methods| methods.phone.0.as_ref());
+    let email = methods.and_then(|methods| methods.email.0.as_ref());
+    let values = [
+        ("description", data.description),
+        ("assignment_id", data.assignment_id.filter(|value| !column(value).trim().is_empty())),
+        ("original_assignment_id", data.original_assignment_id),
+        ("xn_address", data.xn_address),
+        ("carrier_id", data.carrier_id),
+        ("estimate_version", data.estimate_version),
+        ("note", data.note),
+        ("author", data.author),
+        ("sender_reviewer_name", data.sender_reviewer_name),
+        ("sender_reviewer_email", data.sender_reviewer_email),
+        ("carrier_reviewer_name", data.carrier_reviewer_name),
+        ("carrier_reviewer_email", data.carrier_reviewer_email),
+        ("event_datetime_mdt", data.date_time),
+        ("claim_number", claim.and_then(|claim| claim.claim_number)),
+        ("contact_type", contact.and_then(|contact| contact.contact_type)),
+        ("contact_name", contact.and_then(|contact| contact.name)),
+        ("contact_phone_type", phone.and_then(|phone| phone.phone_type)),
+        ("contact_phone_number", phone.and_then(|phone| phone.number)),
+        ("contact_phone_extension", phone.and_then(|phone| phone.extension)),
+        ("contact_email_address", email.and_then(|email| email.address)),
+    ];
+    let given = values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), column(value?).into_owned())));
+    let mut columns: Columns = given.collect();
+    columns.insert("status_subtype".to_owned(), subtype.to_owned());
+    columns.insert("version".to_owned(), version);
+    columns.extend(attachments_column(items).map(|urls| ("attachments".to_owned(), urls)));
+    columns
+}
+
+/// The URLs, comma-joined, without their signatures.
+fn attachments_column(items: &[Item]) -> Option<String> {
+    let url = |item: &Item| if let Item::Url(link) = item { Some(redact_url(&link.url)) } else { None };
+    let urls: Vec<String> = items.iter().filter_map(url).collect();
+    (!urls.is_empty()).then(|| urls.join(","))
+}
+
+/// A value as a column has it: texts as they are, all else as its JSON.
+fn column(value: &RawValue) -> Cow<'_, str> {
+    text(value).unwrap_or(Cow::Borrowed(value.get()))
+}
+
+/// A text, or the digits of a number.
+fn scalar(value: &RawValue) -> Option<Cow<'_, str>> {
+    let is_number = value.get().starts_with(|c: char| c == '-' || c.is_ascii_digit());
+    if is_number { Some(Cow::Borrowed(value.get())) } else { text(value) }
+}
+
+/// A text; nothing where the value is another kind, or has an escape that stands for no character.
+fn text(value: &RawValue) -> Option<Cow<'_, str>> {
+    let inner = value.get().strip_prefix('"')?.strip_suffix('"')?;
+    if !inner.contains('\\') {
+        return Some(Cow::Borrowed(inner));
+    }
+    serde_json::from_str(value.get()).ok().map(Cow::Owned)
+}
+
+fn is_text(value: &RawValue) -> bool {
+    value.get().starts_with('"')
+}
+
+fn kind(value: &RawValue) -> &'static str {
+    match value.get().as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "a list",
+        Some(b'"') => "a text with an escape that is no character",
+        Some(b't' | b'f') => "true or false",
+        _ => "a number",
+    }
 }
 
 /// The last part of the object path.
-pub(super) fn file_name(_url: &Url, _columns: &Columns) -> String {
-    String::new()
+pub(super) fn file_name(url: &str, parsed: &Url, columns: &Columns) -> String {
+    let column = |name: &str| columns.get(name).map_or(UNKNOWN, String::as_str);
+    let (assignment, name) = (column("assignment_id"), url_name(url, parsed));
+    match column("status_subtype") {
+        "firstNoticeOfLossReceived" => format!("{assignment}_FNOL_{name}"),
+        "estimatePackageReceived" => format!("{assignment}_{}_{name}", column("estimate_version")),
+        _ => format!("{assignment}_{name}"),
+    }
 }
+
+/// The last segment of the URL's path as it is written there, its extension in lower case.
+fn url_name(url: &str, parsed: &Url) -> String {
+    let written = || {
+        let rest = url.split_once("://")?.1.split(['?', '#']).next()?;
+        Some(rest.split_once('/').map_or("", |(_, path)| path))
+    };
+    let path = written().unwrap_or(parsed.path());
+    match path.rsplit('/').next().unwrap_or_default() {
+        "" => UNKNOWN.to_owned(),
+        name => match name.rsplit_once('.') {
+            Some((stem, extension)) if !stem.is_empty() => format!("{stem}.{}", extension.to_lowercase()),
+            _ => name.to_owned(),
+        },
+    }
+}
+
+#[cfg(test)]
+#[path = "xact_model_tests.rs"]
+mod model_tests;
+#[cfg(test)]
+#[path = "xact_tests.rs"]
+mod tests;
