@@ -31,8 +31,14 @@ pub enum Command {
     Reconcile(ReconcileArgs),
     /// Explain the policy's verdict on a URL, without contacting anybody
     CheckUrl(CheckUrlArgs),
+    /// Follow one event or attachment through every stage
+    Trace(crate::trace::TraceArgs),
     /// Look at the dead letters
     Dlq(DlqArgs),
+    /// Write, check and explain the configuration of a service
+    Config(ConfigArgs),
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
 }
 
 /// Which directory a command looks at.
@@ -268,4 +274,60 @@ pub struct DlqFilter {
     /// The most to show; 0 for all
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub limit: usize,
+}
+
+/// `longshore config`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  longshore config init --preset xact\n  longshore config check -c longshore.yaml\n\n\
+                        Exit codes: 0 done; 1 failed; 2 wrong usage; 78 wrong configuration.")]
+pub struct ConfigArgs {
+    /// What to do with the configuration.
+    #[command(subcommand)]
+    pub command: ConfigCommand,
+}
+
+/// Which configuration.
+#[derive(Debug, Clone, Args)]
+pub struct ConfigFileArgs {
+    /// The configuration
+    #[arg(long, short, value_name = "FILE", default_value = crate::config::DEFAULT_FILE)]
+    pub config: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The commands of `longshore config`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ConfigCommand {
+    /// Write a first configuration, with every key explained
+    #[command(after_help = "Example:\n  longshore config init longshore.yaml --preset xact")]
+    Init {
+        /// The file to write
+        #[arg(default_value = crate::config::DEFAULT_FILE)]
+        file: PathBuf,
+        /// How the events of its first source are read
+        #[arg(long, value_name = "PRESET", default_value = "xact", value_parser = crate::config::keys::PRESETS.to_vec())]
+        preset: String,
+        /// Write over a file that is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Say everything that is wrong with a configuration, with places and remedies
+    #[command(after_help = "Example:\n  longshore config check -c longshore.yaml\n\nExit codes: 0 right; 78 wrong.")]
+    Check(ConfigFileArgs),
+    /// Show what a configuration amounts to and where each value is from, with secrets hidden
+    #[command(after_help = "Example:\n  longshore config show -c longshore.yaml --json")]
+    Show(ConfigFileArgs),
+    /// Print the JSON Schema of configurations, for editors
+    #[command(after_help = "Example:\n  longshore config schema > longshore.schema.json")]
+    Schema,
+}
+
+/// `longshore completions`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Example:\n  longshore completions bash > ~/.local/share/bash-completion/completions/longshore")]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
 }

@@ -1,6 +1,7 @@
 //! The command line of Longshore: what the user types, the wiring of the stages, and what is shown.
 
 pub mod cli;
+pub mod config;
 pub mod exit;
 pub mod place;
 pub mod settings;
@@ -15,10 +16,14 @@ mod pipeline;
 mod reconcile;
 mod render;
 mod status;
+pub mod trace;
 mod walk;
 
 use anyhow::Result;
 use cli::{Cli, Command};
+
+/// The environment variable that says how much is told on standard error.
+pub const TRACING_VARIABLE: &str = "LONGSHORE_TRACING";
 
 /// Runs a command; returns the exit code.
 pub async fn run(cli: Cli) -> Result<u8> {
@@ -29,6 +34,9 @@ pub async fn run(cli: Cli) -> Result<u8> {
         Command::Inventory(args) => inventory::run(args).await,
         Command::Reconcile(args) => reconcile::run(args).await,
         Command::CheckUrl(args) => check_url::run(args),
+        Command::Trace(args) => trace::run(args).await,
         Command::Dlq(args) => dlq::run(args.command).await,
+        Command::Config(args) => config::command::run(args),
+        Command::Completions(args) => config::command::completions(&args),
     }
 }

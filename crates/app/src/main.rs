@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use longshore::{cli::Cli, exit, run};
+use longshore::{TRACING_VARIABLE, cli::Cli, exit, run};
 use tracing_subscriber::EnvFilter;
 
 /// With many threads it keeps half as much memory as the system's allocator; how, `.cargo/config.toml` says.
@@ -12,7 +12,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_env("LONGSHORE_LOG").unwrap_or_else(|_| {
+    let filter = EnvFilter::try_from_env(TRACING_VARIABLE).unwrap_or_else(|_| {
         EnvFilter::new("error,longshore=warn,longshore_stages=warn,longshore_log=warn,longshore_lake=warn,longshore_origin=warn")
     });
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
