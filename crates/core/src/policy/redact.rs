@@ -11,7 +11,11 @@ const REDACTED: &str = "REDACTED";
 /// keys, tokens or passwords (in the query, the fragment and `;` path parameters) become `REDACTED`. A value that is
 /// itself a URL with such parameters becomes `REDACTED` whole. Any text will do; what is not a URL is treated alike.
 pub fn redact_url(text: &str) -> String {
-    let mut text = Cow::Borrowed(text.trim());
+    // The URL standard skips control characters, so that they must not hide where an authority begins.
+    let mut text = match text.contains(char::is_control) {
+        true => Cow::Owned(text.replace(char::is_control, "").trim().to_owned()),
+        false => Cow::Borrowed(text.trim()),
+    };
     // Once is enough for a URL; in other text, what is left may again look like one.
     while let Cow::Owned(shorter) = without_userinfo(&text) {
         text = Cow::Owned(shorter.trim().to_owned());
@@ -63,7 +67,10 @@ fn hides_secret(value: &str) -> bool {
 
 /// The text with everything between the scheme and the last `@` of the authority taken out.
 fn without_userinfo(text: &str) -> Cow<'_, str> {
-    let start = authority_start(text);
+    authority_starts(text).find_map(|start| without_userinfo_at(text, start)).map_or(Cow::Borrowed(text), Cow::Owned)
+}
+
+fn without_userinfo_at(text: &str, start: usize) -> Option<String> {
     let rest = &text[start..];
     let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
     let at = match rest[..end].rfind('@') {
@@ -72,22 +79,17 @@ fn without_userinfo(text: &str) -> Cow<'_, str> {
         None if !ends_in_port(&rest[..end]) => rest.rfind('@'),
         None => None,
     };
-    match at {
-        Some(at) => Cow::Owned(format!("{}{}", &text[..start], &rest[at + 1..])),
-        None => Cow::Borrowed(text),
-    }
+    at.map(|at| format!("{}{}", &text[..start], &rest[at + 1..]))
 }
 
-/// Where the authority begins: after the first `://`, else after `scheme:` and any slashes, else at the beginning.
-fn authority_start(text: &str) -> usize {
-    let scheme_end = match text.find("://").filter(|at| !text[..*at].contains(['?', '#'])) {
-        Some(at) => at + 1,
-        None => match text.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))) {
-            Some(colon) if colon > 0 && text[colon..].starts_with(':') => colon + 1,
-            _ => 0,
-        },
-    };
-    text.len() - text[scheme_end..].trim_start_matches(['/', '\\']).len()
+/// Where an authority may begin: after `scheme:` at the beginning (the URL standard asks for no slashes), or at the
+/// beginning itself, and after the first `://`; any further slashes are skipped.
+fn authority_starts(text: &str) -> impl Iterator<Item = usize> {
+    let scheme = text.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')));
+    let leading = scheme.filter(|colon| *colon > 0 && text[*colon..].starts_with(':')).map_or(0, |colon| colon + 1);
+    let first = text.find("://").filter(|at| !text[..*at].contains(['?', '#'])).map(|at| at + 1);
+    let after_slashes = |at: usize| text.len() - text[at..].trim_start_matches(['/', '\\']).len();
+    first.into_iter().chain([leading]).map(after_slashes).collect::<Vec<_>>().into_iter()
 }
 
 /// Whether an authority has no port, or a number as its port.

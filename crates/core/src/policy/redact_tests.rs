@@ -7,6 +7,17 @@ const AWS4: &str = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIA%2F202
 const GOOG4: &str = "X-Goog-Algorithm=GOOG4-RSA-SHA256&X-Goog-Credential=5ec2e7&X-Goog-Date=20260101T000000Z&X-Goog-Expires=60&X-Goog-SignedHeaders=host&X-Goog-Signature=5ec2e7";
 
 #[test]
+fn userinfo_goes_however_the_url_is_spelled() {
+    for (text, shown) in [
+        ("https:u:secret@h.example/p/x://y", "https:h.example/p/x://y"),
+        ("url:https://u:secret@h.example/", "url:https://h.example/"),
+        ("\0ht\ntps:/u:secret@h.example/", "https:/h.example/"),
+    ] {
+        assert_eq!(redact_url(text), shown);
+    }
+}
+
+#[test]
 fn no_secret_is_left() {
     for url in [
         "https://user:5ec2e7@h/p",
