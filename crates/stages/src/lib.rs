@@ -16,6 +16,7 @@ pub mod ingest;
 pub mod ports;
 pub mod progress;
 pub mod record;
+pub mod refresh;
 pub mod retry;
 pub mod topics;
 

@@ -35,6 +35,8 @@ pub struct Progress {
     pub rows_failed: AtomicU64,
     /// Rows added to `events`.
     pub rows_events: AtomicU64,
+    /// Files stored although their content is not what their name says (`on_mismatch: warn`).
+    pub type_warnings: AtomicU64,
     causes: Mutex<BTreeMap<(Class, Reason), u64>>,
 }
 

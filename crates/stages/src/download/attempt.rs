@@ -1,19 +1,25 @@
 //! One attempt at one task: from the socket to the store in one pass.
 //!
+//! A URL whose signature has expired is not asked for, nor is it asked for again once its host has refused it: either
+//! there is a new one to be had ([`Refresh`]), or the task ends with the reason `expired`.
+//!
 //! Each piece is hashed, checked for the file's type and handed to the upload before the next one is read, so that an
 //! attempt owns a piece or two of at most 64 KiB whatever the file's size. Nothing is visible before the whole body
-//! has arrived and its type is accepted.
+//! has arrived, its type is accepted, and its bytes are those that the event promised.
 
 use std::sync::Arc;
 
+use longshore_core::checksum::Promised;
 use longshore_core::file_type::SNIFF_BYTES;
 use longshore_core::format::{Stored, Task, VERSION};
-use longshore_core::outcome::Failure;
+use longshore_core::outcome::{Failure, Reason};
+use longshore_core::policy::expiry;
 use longshore_core::source::Source;
 use sha2::{Digest, Sha256};
 
 use crate::ports::{Clock, Opened, Origin, Request, Store, StoreError, Upload};
 use crate::progress::Progress;
+use crate::refresh::Refresh;
 
 /// What an attempt works with.
 pub(super) struct Tools {
@@ -21,6 +27,7 @@ pub(super) struct Tools {
     pub(super) store: Arc<dyn Store>,
     pub(super) source: Arc<Source>,
     pub(super) headers: Vec<(String, String)>,
+    pub(super) refresh: Option<Refresh>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) progress: Arc<Progress>,
 }
@@ -65,9 +72,8 @@ impl Beginning {
 
 /// Fetches the task's body into an upload.
 pub(super) async fn fetch(tools: &Tools, task: &Task) -> Result<Arrived, Trouble> {
-    let headers = tools.headers.iter().chain(&task.headers).cloned().collect();
-    let request = Request { url: task.url.clone(), headers };
-    let Opened { content_type, etag, mut body, .. } = tools.origin.open(request).await?;
+    let promised = task.checksum.as_deref().map(Promised::parse).transpose()?;
+    let Opened { content_type, etag, mut body, .. } = open(tools, task).await?;
     let mut upload = tools.store.begin().await?;
     let (mut hash, mut bytes, mut beginning) = (Sha256::new(), 0u64, Beginning::default());
     while let Some(piece) = body.chunk().await? {
@@ -77,8 +83,9 @@ pub(super) async fn fetch(tools: &Tools, task: &Task) -> Result<Arrived, Trouble
         Progress::add(&tools.progress.read_bytes, piece.len() as u64);
         upload.write(piece).await?;
     }
-    let file_type = tools.source.judge_body(&task.url, content_type.as_deref(), &beginning.0)?;
+    let file_type = file_type(tools, task, content_type.as_deref(), &beginning.0)?;
     let sha256: [u8; 32] = hash.finalize().into();
+    promised.map_or(Ok(()), |promised| promised.check(&sha256))?;
     let stored = Stored {
         v: VERSION,
         source: task.source.clone(),
@@ -100,6 +107,40 @@ pub(super) async fn fetch(tools: &Tools, task: &Task) -> Result<Arrived, Trouble
     Ok(Arrived { upload, sha256, stored })
 }
 
+/// Opens the task's URL, or a new one for it where it has expired.
+async fn open(tools: &Tools, task: &Task) -> Result<Opened, Failure> {
+    let refused = match expiry::expired(&task.url, tools.clock.now()) {
+        Some(expired) => expired,
+        None => match ask(tools, task, &task.url).await {
+            Ok(opened) => return Ok(opened),
+            Err(failure) => failure,
+        },
+    };
+    match &tools.refresh {
+        Some(refresh) if refused.reason == Reason::Expired => {
+            let url = refresh.new_url(task, &tools.source.policy, tools.clock.now()).await?;
+            ask(tools, task, &url).await
+        }
+        _ => Err(refused),
+    }
+}
+
+async fn ask(tools: &Tools, task: &Task, url: &str) -> Result<Opened, Failure> {
+    let headers = tools.headers.iter().chain(&task.headers).cloned().collect();
+    let opened = tools.origin.open(Request { url: url.to_owned(), headers }).await;
+    opened.map_err(|failure| expiry::explain_refusal(failure, url, tools.clock.now()))
+}
+
+/// The column `file_type` of a body that may be stored.
+fn file_type(tools: &Tools, task: &Task, content_type: Option<&str>, beginning: &[u8]) -> Result<String, Failure> {
+    let verdict = tools.source.judge_body(&task.url, content_type, beginning)?;
+    if let Some(warning) = verdict.warned {
+        Progress::add(&tools.progress.type_warnings, 1);
+        tracing::debug!(media_id = %task.media_id, %warning, "stored although its content is not what its name says");
+    }
+    Ok(verdict.file_type)
+}
+
 /// Publishes what has arrived; returns once it is durable and visible.
 pub(super) async fn publish(arrived: Arrived) -> Result<Stored, StoreError> {
     let Arrived { upload, sha256, mut stored } = arrived;
@@ -113,20 +154,5 @@ fn hex(digest: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hex_is_lower_case() {
-        assert_eq!(hex(&[0x00, 0xaf, 0xff]), "00afff");
-    }
-
-    #[test]
-    fn the_beginning_is_bounded() {
-        let mut beginning = Beginning::default();
-        beginning.take(b"ab");
-        beginning.take(&vec![b'c'; 2 * SNIFF_BYTES]);
-        assert_eq!(beginning.0.len(), SNIFF_BYTES);
-        assert!(beginning.0.starts_with(b"abc"));
-    }
-}
+#[path = "attempt_tests.rs"]
+mod tests;

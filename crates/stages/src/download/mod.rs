@@ -40,6 +40,7 @@ use crate::patience::join;
 use crate::ports::{Clock, Consumer, Delivery, Epoch, Log, Origin, Partition, Received, Store};
 use crate::progress::Progress;
 use crate::record::poison;
+use crate::refresh::Refresh;
 use crate::topics::Topics;
 use sink::{Outgoing, Sink, message};
 use worker::{News, Worker};
@@ -94,6 +95,8 @@ pub struct Download {
     pub source: Arc<Source>,
     /// Headers sent with every request.
     pub headers: Vec<(String, String)>,
+    /// Where a new URL is to be had for one that has expired, if anywhere.
+    pub refresh: Option<Refresh>,
     /// The retry tiers.
     pub ladder: Ladder,
     /// Bounds.

@@ -61,6 +61,7 @@ impl Worker {
             store: stage.store.clone(),
             source: stage.source.clone(),
             headers: stage.headers.clone(),
+            refresh: stage.refresh.clone(),
             clock: stage.clock.clone(),
             progress: stage.progress.clone(),
         };
@@ -119,7 +120,9 @@ impl Worker {
 
     async fn free_slot(&self, task: &Task, trouble: Option<&Trouble>) {
         let park_until = match trouble {
-            Some(Trouble::Task(failure)) if failure.class == Class::Throttled => Some(self.park_until(failure)),
+            Some(Trouble::Task(failure)) if failure.class == Class::Throttled && failure.reason != Reason::Lookup => {
+                Some(self.park_until(failure))
+            }
             _ => None,
         };
         let host = authority(&task.url).to_owned();

@@ -2,6 +2,7 @@
 
 mod clock;
 mod log;
+mod lookup;
 mod origin;
 mod store;
 mod table;
@@ -11,6 +12,7 @@ pub use log::{
     Consumer, Delivery, Epoch, Group, Log, LogError, LogView, Message, Partition, PartitionState, Position, Received, Retention,
     TopicSpec,
 };
+pub use lookup::Lookup;
 pub use origin::{Body, Opened, Origin, Request};
 pub use store::{ObjectMeta, Published, Store, StoreError, Upload};
 pub use table::{Appended, LogPosition, Table, TableError};
