@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::TryStreamExt;
 use longshore_core::row::Cell;
-use longshore_lake::table::{ExactTable, Options};
+use longshore_lake::table::{ExactTable, Options, to_cells};
 use longshore_stages::ports::{Appended, LogPosition, Partition, Table, TableError};
 use table_support::*;
 use tempfile::tempdir;
@@ -156,4 +157,21 @@ async fn a_full_disk_stops_with_the_remedy_and_the_same_rows_go_in_later() {
     full.store(0, Ordering::Relaxed);
     assert_eq!(table.append(&rows(0..10), &[]).await.unwrap().added, 10);
     assert_holds(dir.path(), 0..10).await;
+}
+
+/// A search skips row groups by their filters and never misses a row.
+#[tokio::test]
+async fn a_search_finds_what_a_scan_finds() {
+    let dir = tempdir().unwrap();
+    let table = open(dir.path()).await;
+    for part in 0..4 {
+        table.append(&rows(part * 100..(part + 1) * 100), &[]).await.unwrap();
+    }
+    let wanted = vec![text(&row(150, TODAY).cells[1]).to_owned()];
+    let read: Vec<_> = table.search(&["media_id", "trace_id"], "trace_id", &wanted).await.unwrap().try_collect().await.unwrap();
+    let cells: Vec<_> = read.iter().flat_map(|batch| to_cells(batch).unwrap()).collect();
+    assert_eq!(cells.iter().filter(|cells| text(&cells[1]) == wanted[0]).count(), 1);
+    assert_eq!(cells.len(), 100, "three of the four files were skipped");
+    let unfiltered: Vec<_> = table.search(&["note"], "note", &["x".into()]).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(unfiltered.iter().map(|batch| batch.num_rows()).sum::<usize>(), 400, "a column without filters is read whole");
 }

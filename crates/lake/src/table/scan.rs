@@ -1,4 +1,6 @@
 //! Reading a table's rows: file by file, row group by row group, never more than one batch in hand.
+//!
+//! A search for texts of a column with Bloom filters skips the row groups whose filter knows none of them.
 
 use std::sync::Arc;
 
@@ -6,7 +8,8 @@ use deltalake_core::arrow::array::{ArrayRef, Date32Array, RecordBatch};
 use deltalake_core::arrow::datatypes::{DataType, Field, Schema};
 use deltalake_core::arrow::error::ArrowError;
 use deltalake_core::parquet::arrow::ProjectionMask;
-use deltalake_core::parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
+use deltalake_core::parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuilder};
+use deltalake_core::parquet::errors::ParquetError;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use longshore_stages::ports::TableError;
@@ -25,6 +28,29 @@ impl ExactTable {
     /// # Errors
     /// `Fatal` for a column that the table does not have; then those of the store.
     pub async fn scan(&self, columns: &[&str]) -> Result<BoxStream<'static, Result<RecordBatch, TableError>>, TableError> {
+        self.scan_for(columns, None).await
+    }
+
+    /// As [`ExactTable::scan`], without the row groups that certainly hold none of these texts in the column. Rows
+    /// with other texts may be among those returned: the caller compares. A column without Bloom filters is read whole.
+    ///
+    /// # Errors
+    /// Those of [`ExactTable::scan`].
+    pub async fn search(
+        &self,
+        columns: &[&str],
+        column: &str,
+        texts: &[String],
+    ) -> Result<BoxStream<'static, Result<RecordBatch, TableError>>, TableError> {
+        let wanted = Wanted { column: column.to_owned(), texts: texts.to_vec() };
+        self.scan_for(columns, Some(Arc::new(wanted))).await
+    }
+
+    async fn scan_for(
+        &self,
+        columns: &[&str],
+        wanted: Option<Arc<Wanted>>,
+    ) -> Result<BoxStream<'static, Result<RecordBatch, TableError>>, TableError> {
         let inner = self.inner.clone();
         let missing = columns.iter().find(|name| !inner.shape.spec.columns.iter().any(|c| c.name == **name));
         if let Some(name) = missing {
@@ -32,7 +58,8 @@ impl ExactTable {
         }
         let columns: Arc<[String]> = columns.iter().map(|c| (*c).to_owned()).collect();
         let files = self.files().await?;
-        let opened = futures::stream::iter(files).then(move |file| scan_file(inner.clone(), file, columns.clone()));
+        let scan = move |file| scan_file(inner.clone(), file, columns.clone(), wanted.clone());
+        let opened = futures::stream::iter(files).then(scan);
         Ok(opened.try_flatten().map_err(Fault::into_table_error).boxed())
     }
 
@@ -69,14 +96,47 @@ impl ExactTable {
     }
 }
 
+/// Texts that are searched for in a column.
+struct Wanted {
+    column: String,
+    texts: Vec<String>,
+}
+
+impl Wanted {
+    /// The row groups that may hold one of the texts.
+    async fn groups<R: AsyncFileReader + 'static>(
+        &self,
+        builder: &mut ParquetRecordBatchStreamBuilder<R>,
+    ) -> Result<Vec<usize>, ParquetError> {
+        let all = 0..builder.metadata().num_row_groups();
+        let schema = builder.parquet_schema();
+        let Some(leaf) = (0..schema.num_columns()).find(|i| schema.column(*i).path().string() == self.column) else {
+            return Ok(all.collect());
+        };
+        let mut groups = Vec::new();
+        for group in all {
+            let filter = builder.get_row_group_column_bloom_filter(group, leaf).await?;
+            if filter.is_none_or(|filter| self.texts.iter().any(|text| filter.check(text.as_str()))) {
+                groups.push(group);
+            }
+        }
+        Ok(groups)
+    }
+}
+
 async fn scan_file(
     inner: Arc<Inner>,
     file: Arc<DataFile>,
     columns: Arc<[String]>,
+    wanted: Option<Arc<Wanted>>,
 ) -> Result<BoxStream<'static, Result<RecordBatch, Fault>>, Fault> {
     let path = file.path.clone();
     let failed = move |e: &(dyn std::error::Error + 'static)| Fault::of(&format!("reading {path}"), e);
-    let builder = ParquetRecordBatchStreamBuilder::new(file.reader(&inner.store)).await.map_err(|e| failed(&e))?;
+    let mut builder = ParquetRecordBatchStreamBuilder::new(file.reader(&inner.store)).await.map_err(|e| failed(&e))?;
+    if let Some(wanted) = wanted {
+        let groups = wanted.groups(&mut builder).await.map_err(|e| failed(&e))?;
+        builder = builder.with_row_groups(groups);
+    }
     let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().map(String::as_str));
     let stream = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build().map_err(|e| failed(&e))?;
     let arranged = stream.map(move |batch| {

@@ -1,0 +1,489 @@
+//! Looks through one source: its log upstream to downstream, then its tables.
+
+use anyhow::Result;
+use futures::StreamExt;
+use longshore_core::format::{
+    self, DeadLetter, ErrorNote, HEADER_INPUT, HEADER_LIFE, HEADER_TRUNCATED, HEADER_URL_FIELD, Stored, Task,
+};
+use longshore_core::ids;
+use longshore_core::policy::redact::redact_url;
+use longshore_core::row::Cell;
+use longshore_core::source::RawEvent;
+use longshore_core::time;
+use longshore_lake::table::{ExactTable, to_cells};
+use longshore_stages::ports::{LogView, PartitionState, Received, Store};
+use longshore_stages::topics::spell_delay;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::story::{Attachment, Stage, Standing, Step, Story};
+use super::wanted::{EventIds, Meant, Wanted};
+use crate::place::{Lane, Place, Tables};
+use crate::render::{self, exact_time};
+use crate::walk::{Moment, Step as Walked, Walk};
+
+/// What is read of a row in `attachments`.
+const STORED: [&str; 9] = [
+    "media_id",
+    "trace_id",
+    "attachment_url",
+    "blob_path",
+    "bytes_downloaded",
+    "sha256",
+    "attempts",
+    "downloaded_at",
+    "created_at",
+];
+/// What is read of a row in `attachments_failed`.
+const FAILED: [&str; 10] = [
+    "media_id",
+    "trace_id",
+    "attachment_url",
+    "status",
+    "error_message",
+    "http_status",
+    "retry_count",
+    "life",
+    "failed_at",
+    "created_at",
+];
+/// What is read of a row in `events`.
+const EVENTS: [&str; 8] = ["event_key", "trace_id", "event_id", "type", "event_time", "media_ids", "ingested_at", "created_at"];
+
+/// One source, and the story so far.
+pub(super) struct Looker<'a> {
+    pub(super) place: &'a Place,
+    pub(super) view: &'a dyn LogView,
+    pub(super) lane: &'a Lane,
+    pub(super) wanted: &'a mut Wanted,
+    pub(super) story: &'a mut Story,
+}
+
+/// A record with what its partition says about it.
+struct At<'a> {
+    state: &'a PartitionState,
+    record: &'a Received,
+    /// Where each of the topic's groups stood at the beginning.
+    committed: &'a [u64],
+}
+
+impl At<'_> {
+    fn place(&self) -> String {
+        format!("{}@{}", self.state.partition, self.record.offset)
+    }
+
+    fn topic(&self) -> &str {
+        &self.state.partition.topic
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.record.message.header(name).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// Whether every group is done with it.
+    fn is_done(&self) -> bool {
+        !self.committed.is_empty() && self.committed.iter().all(|committed| self.record.offset < *committed)
+    }
+
+    /// As JSON, unless it is not what the topic holds: then a stage makes a dead letter of it.
+    fn decode<T: serde::de::DeserializeOwned>(&self) -> Option<T> {
+        format::decode(self.record.message.value.as_deref()?).ok()
+    }
+
+    fn facts(&self) -> Map<String, Value> {
+        object(json!({
+            "topic": self.topic(),
+            "partition": self.state.partition.index,
+            "offset": self.record.offset,
+            "appended_at": exact_time(self.record.appended_at),
+        }))
+    }
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}
+
+impl Looker<'_> {
+    pub(super) async fn look(mut self) -> Result<()> {
+        let start = Moment::of(self.view).await?;
+        let topics = self.lane.topics.clone();
+        let mut tiers: Vec<String> = start.partitions.iter().map(|state| state.partition.topic.to_string()).collect();
+        tiers.retain(|topic| topics.tier_delay(topic).is_some());
+        tiers.dedup();
+        self.topic(&start, &topics.raw()).await?;
+        if topics.events() != topics.raw() {
+            self.topic(&start, &topics.events()).await?;
+        }
+        self.event_rows(&self.place.open_tables(self.lane).await?).await?;
+        // A task may go from a tier to pending, or from pending to a tier, while we look.
+        for topic in tiers.iter().chain([&topics.pending()]).chain(&tiers) {
+            self.topic(&start, topic).await?;
+        }
+        self.topic(&start, &topics.results()).await?;
+        self.topic(&start, &topics.dead_letters()).await?;
+        let tables = self.place.open_tables(self.lane).await?;
+        self.stored_rows(tables.attachments.as_ref()).await?;
+        self.failed_rows(tables.failed.as_ref()).await
+    }
+
+    async fn topic(&mut self, start: &Moment, topic: &str) -> Result<()> {
+        let now = Moment::of(self.view).await?;
+        let groups = self.lane.topics.consumption(topic);
+        for state in now.topic(topic) {
+            let committed: Vec<u64> = groups.iter().map(|group| start.committed(group, state)).collect();
+            let unfinished = committed.iter().copied().min().unwrap_or(state.begin);
+            let from = if *topic == *self.lane.topics.dead_letters() { state.begin } else { unfinished };
+            let mut walk = Walk::new(self.view, &state.partition, from..state.end);
+            while let Some(step) = walk.next().await? {
+                match step {
+                    Walked::Records(records) => {
+                        records.iter().for_each(|record| self.record(&At { state, record, committed: &committed }));
+                    }
+                    Walked::Hole(offset, said) => eprintln!("warning: {}@{offset} is left out: {said}", state.partition),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, at: &At<'_>) {
+        let topics = &self.lane.topics;
+        match at.topic() {
+            t if *t == topics.raw() || *t == topics.events() => self.event(at),
+            t if *t == topics.results() => self.result(at),
+            t if *t == topics.dead_letters() => self.dead_letter(at),
+            _ => self.task(at),
+        }
+    }
+
+    fn event(&mut self, at: &At<'_>) {
+        let bytes = at.record.message.value.as_deref().unwrap_or_default();
+        let raw = RawEvent {
+            bytes,
+            headers: &at.record.message.headers,
+            url_field: at.header(HEADER_URL_FIELD),
+            truncated: at.header(HEADER_TRUNCATED).and_then(|length| length.parse().ok()),
+            ingested_at: at.record.appended_at,
+        };
+        // An event that cannot be decoded has no ids; ingest makes a dead letter of it.
+        let Ok(event) = self.lane.source.plan(&raw) else { return };
+        let ids = EventIds {
+            trace_id: event.trace_id.clone(),
+            event_id: event.event_id,
+            event_key: Some(ids::event_key(bytes)),
+            media_ids: event.attachments.iter().map(|attachment| attachment.task.media_id).collect(),
+        };
+        let meant = match self.wanted.learn(&self.lane.source, &ids) {
+            Meant::None => return,
+            Meant::All => ids.media_ids.clone(),
+            Meant::These(some) => some,
+        };
+        let waits = self.waits_of_event(at);
+        let ingested = !waits.iter().any(|stage| *stage == "ingest");
+        let standing = if ingested { Standing::Unaccounted } else { Standing::InFlight };
+        for attachment in event.attachments.iter().filter(|attachment| meant.contains(&attachment.task.media_id)) {
+            let url = Some(redact_url(&attachment.task.url));
+            self.meet(attachment.task.media_id, standing, &ids.trace_id, url);
+        }
+        let input = at.header(HEADER_INPUT).map(|input| format!(", read at {input}")).unwrap_or_default();
+        let waits_for = if waits.is_empty() { String::new() } else { format!("; waits for {}", waits.join(" and ")) };
+        let count = attachments(ids.media_ids.len());
+        let mut facts = at.facts();
+        facts.extend(object(json!({
+            "trace_id": ids.trace_id,
+            "event_id": ids.event_id,
+            "event_key": ids.event_key.map(|key| key.to_string()),
+            "attachments": ids.media_ids.len(),
+            "input": at.header(HEADER_INPUT),
+            "waits_for": waits,
+        })));
+        let says = format!("event {} with {count}{input}{waits_for}", ids.trace_id);
+        self.add(at.record.appended_at, Stage::Event, None, at.place(), says, facts);
+    }
+
+    /// Which stages have not committed the event yet, where there are two.
+    fn waits_of_event(&self, at: &At<'_>) -> Vec<&'static str> {
+        if at.committed.len() < 2 {
+            return if at.is_done() { Vec::new() } else { vec!["ingest"] };
+        }
+        let names = ["ingest", "its row"];
+        names
+            .into_iter()
+            .zip(at.committed)
+            .filter(|(_, committed)| at.record.offset >= **committed)
+            .map(|(name, _)| name)
+            .collect()
+    }
+
+    fn task(&mut self, at: &At<'_>) {
+        let Some(task) = at.decode::<Task>() else { return };
+        if !self.wanted.has(&self.lane.source, &task.trace_id, task.media_id) {
+            return;
+        }
+        let life = format::life_of(at.record.message.header(HEADER_LIFE));
+        let delay = self.lane.topics.tier_delay(at.topic());
+        let mut facts = at.facts();
+        facts.extend(task_facts(&task, life));
+        let told = told_so_far(&task, life);
+        let (stage, says) = match delay {
+            None => (Stage::Pending, format!("may be downloaded now{told}")),
+            Some(delay) => {
+                let due = at.record.appended_at.saturating_add(i64::try_from(delay.as_micros()).unwrap_or(i64::MAX));
+                facts.insert("due_at".to_owned(), exact_time(due).into());
+                (Stage::Retry, format!("waits in the tier of {} until {}{told}", spell_delay(delay), time::format(due)))
+            }
+        };
+        let step = self.step(at.record.appended_at, stage, Some(task.media_id), at.place(), says, facts);
+        self.story.add_of(step, &task.trace_id, Some(redact_url(&task.url)));
+    }
+
+    fn result(&mut self, at: &At<'_>) {
+        let Some(stored) = at.decode::<Stored>() else { return };
+        if !self.wanted.has(&self.lane.source, &stored.trace_id, stored.media_id) {
+            return;
+        }
+        let mut facts = at.facts();
+        facts.extend(object(json!({
+            "blob_path": stored.blob_path,
+            "bytes_downloaded": stored.bytes_downloaded,
+            "sha256": stored.sha256,
+            "attempts": stored.attempts,
+        })));
+        let says = format!("downloaded in attempt {}, {} bytes; waits for its row", stored.attempts, stored.bytes_downloaded);
+        let step = self.step(stored.downloaded_at, Stage::Result, Some(stored.media_id), at.place(), says, facts);
+        self.story.add_of(step, &stored.trace_id, Some(redact_url(&stored.url)));
+    }
+
+    fn dead_letter(&mut self, at: &At<'_>) {
+        let Some(letter) = at.decode::<DeadLetter>() else { return };
+        let Some(task) = &letter.task else { return };
+        if !self.wanted.has(&self.lane.source, &task.trace_id, task.media_id) {
+            return;
+        }
+        let mut facts = at.facts();
+        facts.extend(task_facts(task, letter.life));
+        facts.extend(object(json!({
+            "status": letter.status,
+            "error": note(&letter.error),
+            "first_error": letter.first_error.as_ref().map(note),
+            "input": letter.input,
+            "recorded": at.is_done(),
+        })));
+        let waits = if at.is_done() { "" } else { "; waits for its row" };
+        let says = format!("{}: {}{}{waits}", letter.status, error_line(&letter.error), lived(task.attempts, letter.life));
+        let step = self.step(letter.failed_at, Stage::DeadLetter, Some(task.media_id), at.place(), says, facts);
+        self.story.add_of(step, &task.trace_id, Some(redact_url(&task.url)));
+    }
+
+    /// By `trace_id` first; only where that finds nothing, or the event is meant by another id, is everything read.
+    async fn event_rows(&mut self, tables: &Tables) -> Result<()> {
+        let Some(table) = &tables.events else { return Ok(()) };
+        let before = self.story.steps.len();
+        // In the preset `urls` an attachment's id is its event's trace_id as well.
+        let texts: Vec<String> = self.wanted.searches(&self.lane.source).into_iter().flat_map(|(_, texts)| texts).collect();
+        if !texts.is_empty() {
+            self.event_rows_of(table.search(&EVENTS, "trace_id", &texts).await?).await?;
+        }
+        if self.story.steps.len() == before {
+            self.event_rows_of(table.scan(&EVENTS).await?).await?;
+        }
+        Ok(())
+    }
+
+    async fn event_rows_of(&mut self, mut batches: Batches) -> Result<()> {
+        while let Some(batch) = batches.next().await {
+            to_cells(&batch?)?.iter().for_each(|row| self.event_row(row));
+        }
+        Ok(())
+    }
+
+    fn event_row(&mut self, row: &[Cell]) {
+        let [key, trace_id, event_id, _, _, Cell::TextList(media_ids), Cell::Timestamp(ingested_at), created_at] = row else {
+            return;
+        };
+        let ids = EventIds {
+            trace_id: text(trace_id),
+            event_id: Some(text(event_id)).filter(|id| !id.is_empty()),
+            event_key: Uuid::try_parse(&text(key)).ok(),
+            media_ids: media_ids.iter().filter_map(|id| Uuid::try_parse(id).ok()).collect(),
+        };
+        let meant = match self.wanted.learn(&self.lane.source, &ids) {
+            Meant::None => return,
+            Meant::All => ids.media_ids.clone(),
+            Meant::These(some) => some,
+        };
+        meant.iter().for_each(|id| self.meet(*id, Standing::Unaccounted, &ids.trace_id, None));
+        let says = format!(
+            "event {} with {}; its row is of {}",
+            ids.trace_id,
+            attachments(ids.media_ids.len()),
+            render::cell_text(created_at)
+        );
+        let place = self.lane.shape.events_table().name;
+        let mut facts = row_facts(&EVENTS, row);
+        // They are told one by one, as attachments.
+        facts.remove("media_ids");
+        facts.insert("attachments".to_owned(), ids.media_ids.len().into());
+        self.add(*ingested_at, Stage::EventRow, None, format!("{place} {}", text(key)), says, facts);
+    }
+
+    async fn stored_rows(&mut self, table: Option<&ExactTable>) -> Result<()> {
+        let store = self.place.store_view();
+        for row in self.rows(table, &STORED).await? {
+            let [_, trace_id, url, blob_path, Cell::Int64(bytes), _, attempts, Cell::Timestamp(at), _] = row.as_slice() else {
+                continue;
+            };
+            let blob_path = text(blob_path);
+            let object = match &store {
+                Ok(store) => {
+                    store.stat(&blob_path).await.map(|found| found.map(|object| object.bytes)).map_err(|e| e.to_string())
+                }
+                Err(error) => Err(format!("{error:#}")),
+            };
+            let size = u64::try_from(*bytes).unwrap_or(0);
+            let (state, said) = match object {
+                Ok(Some(found)) if found == size => ("present", "the object is there".to_owned()),
+                Ok(Some(found)) => ("other_size", format!("BUT THE OBJECT HAS {found} BYTES")),
+                Ok(None) => ("missing", "BUT THE OBJECT IS MISSING".to_owned()),
+                Err(error) => ("unknown", format!("the object cannot be looked at: {error}")),
+            };
+            let mut facts = row_facts(&STORED, &row);
+            facts.insert("object".to_owned(), state.into());
+            let attempts = render::cell_text(attempts);
+            let says = format!("stored at {blob_path}, {size} bytes, attempt {attempts}; {said}");
+            let place = self.lane.shape.attachments_table().name;
+            let step = self.step(*at, Stage::Stored, id_of(&row[0]), place, says, facts);
+            self.story.add_of(step, &text(trace_id), Some(text(url)));
+        }
+        Ok(())
+    }
+
+    async fn failed_rows(&mut self, table: Option<&ExactTable>) -> Result<()> {
+        for row in self.rows(table, &FAILED).await? {
+            let [_, trace_id, url, status, message, _, retries, life, Cell::Timestamp(at), _] = row.as_slice() else { continue };
+            let retries = render::cell_text(retries);
+            let says = format!("{}: {}; {retries} retries, life {}", text(status), text(message), render::cell_text(life));
+            let place = self.lane.shape.failed_table().name;
+            let step = self.step(*at, Stage::Failed, id_of(&row[0]), place, says, row_facts(&FAILED, &row));
+            self.story.add_of(step, &text(trace_id), Some(text(url)));
+        }
+        Ok(())
+    }
+
+    /// The rows of attachments that are meant; `media_id` and `trace_id` are the first two columns.
+    async fn rows(&self, table: Option<&ExactTable>, columns: &[&str]) -> Result<Vec<Vec<Cell>>> {
+        let Some(table) = table else { return Ok(Vec::new()) };
+        let searches = self.wanted.searches(&self.lane.source);
+        let mut found = Vec::new();
+        if searches.is_empty() {
+            self.rows_of(table.scan(columns).await?, &mut found).await?;
+        }
+        for (column, texts) in searches {
+            self.rows_of(table.search(columns, column, &texts).await?, &mut found).await?;
+        }
+        Ok(found)
+    }
+
+    async fn rows_of(&self, mut batches: Batches, found: &mut Vec<Vec<Cell>>) -> Result<()> {
+        while let Some(batch) = batches.next().await {
+            let rows = to_cells(&batch?)?.into_iter().filter(|row| self.means(row));
+            // Twice as many as are kept: a row may be found by both of its ids.
+            let room = (2 * super::MOST).saturating_sub(found.len());
+            found.extend(rows.take(room));
+        }
+        Ok(())
+    }
+
+    fn means(&self, row: &[Cell]) -> bool {
+        let trace_id = row.get(1).map(text).unwrap_or_default();
+        row.first().and_then(id_of).is_some_and(|id| self.wanted.has(&self.lane.source, &trace_id, id))
+    }
+
+    fn meet(&mut self, media_id: Uuid, standing: Standing, trace_id: &str, url: Option<String>) {
+        let met = Attachment { standing, trace_id: trace_id.to_owned(), url };
+        self.story.meet(self.lane.name(), media_id, met);
+    }
+
+    fn add(&mut self, at: i64, stage: Stage, media_id: Option<Uuid>, place: String, says: String, facts: Map<String, Value>) {
+        let step = self.step(at, stage, media_id, place, says, facts);
+        self.story.add(step);
+    }
+
+    fn step(
+        &self,
+        at: i64,
+        stage: Stage,
+        media_id: Option<Uuid>,
+        place: String,
+        says: String,
+        facts: Map<String, Value>,
+    ) -> Step {
+        Step { at, source: self.lane.name().to_owned(), stage, media_id, place, says, facts }
+    }
+}
+
+type Batches = futures::stream::BoxStream<
+    'static,
+    Result<longshore_lake::table::arrow::array::RecordBatch, longshore_stages::ports::TableError>,
+>;
+
+fn attachments(count: usize) -> String {
+    if count == 1 { "1 attachment".to_owned() } else { format!("{count} attachments") }
+}
+
+fn text(cell: &Cell) -> String {
+    match cell {
+        Cell::Text(text) => text.clone(),
+        _ => String::new(),
+    }
+}
+
+fn id_of(cell: &Cell) -> Option<Uuid> {
+    Uuid::try_parse(&text(cell)).ok()
+}
+
+fn row_facts(columns: &[&str], row: &[Cell]) -> Map<String, Value> {
+    columns.iter().zip(row).map(|(name, cell)| ((*name).to_owned(), render::cell_json(cell))).collect()
+}
+
+fn task_facts(task: &Task, life: u32) -> Map<String, Value> {
+    object(json!({
+        "path": task.path,
+        "attempts": task.attempts,
+        "waits": task.waits,
+        "moves": task.moves,
+        "life": life,
+        "first_error": task.first_error.as_ref().map(note),
+        "last_error": task.last_error.as_ref().map(note),
+    }))
+}
+
+fn note(error: &ErrorNote) -> Value {
+    json!({
+        "class": error.class,
+        "reason": error.reason,
+        "message": error.message,
+        "http_status": error.http_status,
+        "at": exact_time(error.at),
+    })
+}
+
+fn error_line(error: &ErrorNote) -> String {
+    format!("{}: {}", error.reason, error.message)
+}
+
+/// Attempts and the latest error of a task under way.
+fn told_so_far(task: &Task, life: u32) -> String {
+    let last = task.last_error.as_ref().map(|error| format!("; the last error: {}", error_line(error)));
+    format!("{}{}", lived(task.attempts, life), last.unwrap_or_default())
+}
+
+fn lived(attempts: u32, life: u32) -> String {
+    let attempts = if attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") };
+    let life = if life == 0 { String::new() } else { format!(", replayed (life {life})") };
+    format!("; {attempts} so far{life}")
+}
