@@ -1,6 +1,6 @@
-//! The wiring: the four stages of each source over the embedded log, the local store and the tables.
+//! The wiring: the stages of each source over the embedded log, the local store and the tables.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,9 +61,67 @@ pub(crate) struct OpenLane {
     tiers: Vec<Duration>,
 }
 
+/// A part of the work that a process may have, for all of its sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Role {
+    /// Makes tasks of events.
+    Ingest,
+    /// Fetches the attachments of tasks.
+    Download,
+    /// Brings tasks back when their delay is over.
+    Retry,
+    /// Writes the tables.
+    Record,
+}
+
+impl Role {
+    /// As it is written and shown.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Role::Ingest => "ingest",
+            Role::Download => "download",
+            Role::Retry => "retry",
+            Role::Record => "record",
+        }
+    }
+}
+
+/// The roles of a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Roles(BTreeSet<Role>);
+
+impl Roles {
+    /// Every role.
+    pub(crate) fn all() -> Self {
+        use clap::ValueEnum;
+        Roles(Role::value_variants().iter().copied().collect())
+    }
+
+    /// These, or all where none is named.
+    pub(crate) fn of(named: &[Role]) -> Self {
+        if named.is_empty() { Self::all() } else { Roles(named.iter().copied().collect()) }
+    }
+
+    pub(crate) fn has(&self, role: Role) -> bool {
+        self.0.contains(&role)
+    }
+
+    /// The roles, in the order of the work.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Role> {
+        self.0.iter().copied()
+    }
+
+    /// What nobody does.
+    pub(crate) fn absent(&self) -> impl Iterator<Item = Role> {
+        Self::all().0.into_iter().filter(|role| !self.has(*role))
+    }
+}
+
 /// The stages, running.
 pub(crate) struct Stages {
-    tasks: JoinSet<Result<(), StageError>>,
+    /// Ingest, download and retry.
+    upstream: JoinSet<Result<(), StageError>>,
+    record: JoinSet<Result<(), StageError>>,
     /// Ends ingest, download and retry.
     pub(crate) drain: CancellationToken,
     /// Makes record commit without waiting for company.
@@ -99,25 +157,22 @@ impl World {
         Ok(())
     }
 
-    /// Starts the stages.
-    pub(crate) fn start(&self, plan: &Plan) -> Result<Stages> {
-        let stages = Stages {
-            tasks: JoinSet::new(),
+    /// Starts the stages of these roles.
+    pub(crate) fn start(&self, plan: &Plan, roles: &Roles) -> Result<Stages> {
+        let mut stages = Stages {
+            upstream: JoinSet::new(),
+            record: JoinSet::new(),
             drain: CancellationToken::new(),
             hurry: CancellationToken::new(),
             drain_record: CancellationToken::new(),
         };
-        self.spawn_all(plan, stages)
-    }
-
-    fn spawn_all(&self, plan: &Plan, mut stages: Stages) -> Result<Stages> {
         for (open, setup) in self.lanes.iter().zip(&plan.setups) {
-            self.spawn_lane(plan, open, setup, &mut stages)?;
+            self.spawn_lane(plan, open, setup, roles, &mut stages)?;
         }
         Ok(stages)
     }
 
-    fn spawn_lane(&self, plan: &Plan, open: &OpenLane, setup: &Setup, stages: &mut Stages) -> Result<()> {
+    fn spawn_lane(&self, plan: &Plan, open: &OpenLane, setup: &Setup, roles: &Roles, stages: &mut Stages) -> Result<()> {
         let log: Arc<dyn Log> = self.log.clone();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let Lane { source, topics, shape } = open.lane.clone();
@@ -144,6 +199,7 @@ impl World {
             store: Arc::new(self.store.clone()),
             source: source.clone(),
             headers: setup.headers.clone(),
+            refresh: None,
             ladder: setup.ladder.clone(),
             limits: plan.limits,
             clock: clock.clone(),
@@ -156,10 +212,18 @@ impl World {
         };
         let (gather, gather_events, hurry) = (plan.gather, plan.gather_events, stages.hurry.clone());
         let record = Record { log, topics, source, shape, tables, clock, progress, gather, gather_events, hurry };
-        stages.tasks.spawn(ingest.run(stages.drain.clone()));
-        stages.tasks.spawn(retry.run(stages.drain.clone()));
-        stages.tasks.spawn(download.run(stages.drain.clone()));
-        stages.tasks.spawn(record.run(stages.drain_record.clone()));
+        if roles.has(Role::Ingest) {
+            stages.upstream.spawn(ingest.run(stages.drain.clone()));
+        }
+        if roles.has(Role::Retry) {
+            stages.upstream.spawn(retry.run(stages.drain.clone()));
+        }
+        if roles.has(Role::Download) {
+            stages.upstream.spawn(download.run(stages.drain.clone()));
+        }
+        if roles.has(Role::Record) {
+            stages.record.spawn(record.run(stages.drain_record.clone()));
+        }
         Ok(())
     }
 }
@@ -179,7 +243,7 @@ impl OpenLane {
 }
 
 /// The topics of all sources; one that several share is kept until all of them have read it.
-fn topics(plan: &Plan) -> Vec<TopicSpec> {
+pub(crate) fn topics(plan: &Plan) -> Vec<TopicSpec> {
     let mut all: BTreeMap<String, TopicSpec> = BTreeMap::new();
     for (lane, setup) in plan.place.lanes.iter().zip(&plan.setups) {
         for spec in lane.topics.specs(&setup.ladder.delays, 1) {
@@ -205,7 +269,11 @@ async fn existing_tiers(log: &EmbeddedLog, topics: &Topics) -> Result<Vec<Durati
 impl Stages {
     /// Waits for the next stage to end; nothing when all have.
     pub(crate) async fn next_end(&mut self) -> Option<Result<()>> {
-        let ended = self.tasks.join_next().await?;
+        let ended = tokio::select! {
+            Some(ended) = self.upstream.join_next() => ended,
+            Some(ended) = self.record.join_next() => ended,
+            else => return None,
+        };
         Some(match ended {
             Ok(result) => result.map_err(anyhow::Error::from),
             Err(error) => Err(anyhow::anyhow!("a stage broke down: {error}")),
@@ -214,12 +282,17 @@ impl Stages {
 
     /// How many stages still run.
     pub(crate) fn running(&self) -> usize {
-        self.tasks.len()
+        self.upstream.len() + self.record.len()
+    }
+
+    /// Whether anybody still makes work for record.
+    pub(crate) fn upstream_runs(&self) -> bool {
+        !self.upstream.is_empty()
     }
 
     /// Stops everything at once, without draining.
     pub(crate) async fn abort(&mut self) {
-        self.tasks.abort_all();
-        while self.tasks.join_next().await.is_some() {}
+        self.upstream.shutdown().await;
+        self.record.shutdown().await;
     }
 }

@@ -20,7 +20,7 @@ use longshore_stages::record::Gather;
 
 use crate::cli::FetchArgs;
 use crate::exit;
-use crate::pipeline::{Plan, Setup, Stages, World};
+use crate::pipeline::{Plan, Roles, Setup, Stages, World};
 use crate::place::{Lane, Place};
 use crate::settings::{self, Definition};
 use earlier::Earlier;
@@ -78,7 +78,7 @@ pub(crate) async fn fetch(args: &FetchArgs, stop: &Stop, display: &Display) -> R
     plan.place.define(&definition)?;
     let [open] = world.lanes.as_slice() else { bail!("a batch has one source") };
     let earlier = Earlier::of(world.log.as_ref(), open).await?;
-    let mut stages = world.start(&plan)?;
+    let mut stages = world.start(&plan, &Roles::all())?;
     let mut feed = Feed::start(inputs, &world, open, earlier.ids, stop.draining())?;
     let mut watch = Watch::new(&plan);
     let driven = drive(&mut stages, &mut feed, &world, &mut watch, stop, display).await;
