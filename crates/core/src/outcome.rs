@@ -97,6 +97,8 @@ pub enum Reason {
     Lookup,
     /// The event cannot be decoded.
     Undecodable,
+    /// No source takes the event.
+    Unrouted,
     /// The task held up others for too long and was moved behind them.
     HeadOfLine,
     /// A fault of our own, worth a report.
@@ -132,6 +134,7 @@ impl Reason {
             Reason::Checksum => "checksum",
             Reason::Lookup => "lookup",
             Reason::Undecodable => "undecodable",
+            Reason::Unrouted => "unrouted",
             Reason::HeadOfLine => "head_of_line",
             Reason::Internal => "internal",
         }

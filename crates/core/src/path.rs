@@ -138,8 +138,10 @@ pub struct PathFields {
     pub columns: BTreeMap<String, String>,
 }
 
+/// The field that is a preset's or an event's name of the file.
+pub(crate) const FILE_NAME: &str = "filename";
 /// The fields that every template knows.
-const FIELDS: [&str; 7] = ["host", "path", "name", "ext", "media_id", "trace_id", "event_date"];
+pub(crate) const FIELDS: [&str; 7] = ["host", "path", "name", "ext", "media_id", "trace_id", "event_date"];
 
 /// A piece of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,6 +2,12 @@
 //!
 //! No message holds a value of the payload, since values name people. Keys are named, cut short.
 
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jmespath::{Rcvar, Variable};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::Number;
 use serde_json::error::Category;
 
 use crate::outcome::Failure;
@@ -31,8 +37,12 @@ pub(super) fn fault(what: &str, error: &serde_json::Error) -> Failure {
 
 /// What is said of a key that an object has two times.
 pub(super) fn twice(key: &str) -> String {
-    let named: String = key.chars().take(NAMED_CHARS).collect();
-    format!("the key `{named}` stands twice")
+    format!("the key `{}` stands twice", named(key))
+}
+
+/// A key as messages show it.
+pub(super) fn named(key: &str) -> String {
+    key.chars().take(NAMED_CHARS).collect()
 }
 
 /// Text without the white space and the byte order mark around it.
@@ -70,3 +80,95 @@ fn deepest(text: &str) -> usize {
     }
     deepest
 }
+
+/// Any JSON as a tree of values for JMESPath; refuses keys that stand twice, at any level.
+pub(super) fn parse(what: &str, text: &str) -> Result<Rcvar, Failure> {
+    if text.is_empty() {
+        return Err(poison(format!("{what} is empty")));
+    }
+    serde_json::from_str::<Strict>(text).map(|strict| strict.0).map_err(|error| fault(what, &error))
+}
+
+/// What a value is called in messages.
+pub(super) fn kind(value: &Variable) -> &'static str {
+    match value {
+        Variable::Null => "null",
+        Variable::Bool(_) => "true or false",
+        Variable::Number(_) => "a number",
+        Variable::String(_) => "a text",
+        Variable::Array(_) => "a list",
+        Variable::Object(_) => "an object",
+        Variable::Expref(_) => "an expression",
+    }
+}
+
+/// A text that is not blank, trimmed.
+pub(super) fn filled(value: &Variable) -> Option<&str> {
+    value.as_string().map(|text| text.trim()).filter(|text| !text.is_empty())
+}
+
+struct Strict(Rcvar);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StrictVisitor).map(|value| Strict(Rcvar::new(value)))
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Variable;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Variable, E> {
+        Ok(Variable::Null)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Variable, E> {
+        Ok(Variable::Bool(value))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Variable, E> {
+        Ok(Variable::Number(value.into()))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Variable, E> {
+        Ok(Variable::Number(value.into()))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Variable, E> {
+        Ok(Number::from_f64(value).map_or(Variable::Null, Variable::Number))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Variable, E> {
+        Ok(Variable::String(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Variable, A::Error> {
+        let mut values = Vec::new();
+        while let Some(Strict(value)) = list.next_element()? {
+            values.push(value);
+        }
+        Ok(Variable::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Variable, A::Error> {
+        let mut members = BTreeMap::new();
+        while let Some(key) = map.next_key::<String>()? {
+            if members.contains_key(&key) {
+                return Err(Error::custom(twice(&key)));
+            }
+            let Strict(value) = map.next_value()?;
+            members.insert(key, value);
+        }
+        Ok(Variable::Object(members))
+    }
+}
+
+#[cfg(test)]
+#[path = "json_tests.rs"]
+mod tests;

@@ -7,8 +7,16 @@
 //! there. All that follows is the same for every kind of event: one attachment for each URL, its id, the policy's
 //! verdict and its path.
 
+mod cloudevents;
+mod enrich;
+mod entries;
+mod expression;
+mod headers;
+mod jmes;
 mod json;
 mod mapping;
+mod route;
+mod s3;
 mod urls;
 mod xact;
 mod xact_shape;
@@ -19,21 +27,32 @@ use bytes::Bytes;
 use url::Url;
 use uuid::Uuid;
 
-use crate::file_type::{self, FileTypes};
+use crate::checksum::Promised;
+use crate::file_type::{self, FileTypeVerdict, FileTypes};
 use crate::format::{Columns, Task, VERSION};
 use crate::ids;
 use crate::inventory::Shape;
 use crate::outcome::{Class, Failure, Reason};
-use crate::path::{PathFields, PathTemplate, UrlParts};
+use crate::path::{FILE_NAME, PathFields, PathTemplate, UrlParts};
 use crate::policy::Policy;
 use crate::policy::redact::identity;
 use crate::time::{self, Micros};
 
+pub use enrich::EnrichMapping;
+pub use expression::MapError;
+pub use jmes::JmesMapping;
 pub use mapping::{Mapping, PRESETS};
+pub use route::{Field, Route, When};
+pub use s3::S3Mapping;
 pub use urls::media_id_of;
 
 /// How much is kept of something in an event's list of attachments that is no URL, in bytes.
 const ODD_BYTES: usize = 1_000;
+/// The longest id, and the longest value of a column, that each task of an event carries along, in bytes. Without a
+/// bound, a long id and a long list of attachments would make far more of an event than it is.
+const CARRIED_BYTES: usize = 1_024;
+/// The longest text that may be a time, in bytes.
+const TIME_BYTES: usize = 64;
 
 /// One kind of event with its policy.
 #[derive(Debug, Clone)]
@@ -50,6 +69,10 @@ pub struct Source {
     pub file_types: FileTypes,
     /// Where objects go.
     pub path: PathTemplate,
+    /// Which events of its topic are its own; all of them where nothing is said.
+    pub route: Option<Route>,
+    /// What is read in the answer of the endpoint that enriches its events.
+    pub enrich: Option<EnrichMapping>,
 }
 
 /// What of a URL names the attachment.
@@ -85,6 +108,34 @@ pub struct RawEvent<'a> {
     pub truncated: Option<u64>,
     /// When the log took it.
     pub ingested_at: Micros,
+    /// The answer (JSON) of the endpoint that enriches this source's events, once it was asked.
+    pub enrichment: Option<&'a [u8]>,
+}
+
+impl<'a> RawEvent<'a> {
+    /// An event without headers.
+    pub fn of(bytes: &'a [u8], ingested_at: Micros) -> Self {
+        RawEvent { bytes, headers: &[], url_field: None, truncated: None, ingested_at, enrichment: None }
+    }
+}
+
+/// Whose an event is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Planned {
+    /// Ours.
+    Event(Event),
+    /// Another source's on the same topic.
+    Elsewhere,
+}
+
+impl Planned {
+    /// The event, if it is ours.
+    pub fn event(self) -> Option<Event> {
+        match self {
+            Planned::Event(event) => Some(event),
+            Planned::Elsewhere => None,
+        }
+    }
 }
 
 /// An event that could be decoded.
@@ -136,8 +187,8 @@ pub(crate) struct Decoded {
 pub(crate) enum Item {
     /// A URL with what the event says about it.
     Url(Link),
-    /// Something else, as JSON text: one failed row.
-    Odd(String),
+    /// Something else, as JSON text, and what is wrong with it: one failed row.
+    Odd { json: String, why: &'static str },
 }
 
 /// A URL in an event.
@@ -147,23 +198,39 @@ pub(crate) struct Link {
     pub(crate) file_name: Option<String>,
     pub(crate) checksum: Option<String>,
     pub(crate) headers: Vec<(String, String)>,
+    /// Columns of this attachment, beside those of its event.
+    pub(crate) columns: Columns,
 }
 
 impl Source {
     /// Decodes an event and judges each of its attachments. An error is a poison event.
-    pub fn plan(&self, raw: &RawEvent<'_>) -> Result<Event, Failure> {
+    ///
+    /// An answer that enriches the event ([`RawEvent::enrichment`]) takes the place of the event's own attachments.
+    pub fn plan(&self, raw: &RawEvent<'_>) -> Result<Planned, Failure> {
+        if !self.takes(raw)? {
+            return Ok(Planned::Elsewhere);
+        }
         if let Some(length) = raw.truncated {
             return Err(poison(format!("the event is {length} bytes long, longer than is accepted")));
         }
-        let mut decoded = match &self.mapping {
-            Mapping::Urls => urls::decode(raw)?,
-            Mapping::Xact => xact::decode(raw)?,
-        };
+        let mut decoded = self.mapping.decode(raw)?;
+        if let (Some(mapping), Some(answer)) = (&self.enrich, raw.enrichment) {
+            mapping.apply(answer, &mut decoded)?;
+        }
+        Ok(Planned::Event(self.judged(decoded, raw.ingested_at)))
+    }
+
+    /// Whether the event is this source's; without a route each one is. An error is a poison event.
+    pub fn takes(&self, raw: &RawEvent<'_>) -> Result<bool, Failure> {
+        self.route.as_ref().map_or(Ok(true), |route| route.takes(raw))
+    }
+
+    fn judged(&self, mut decoded: Decoded, ingested_at: Micros) -> Event {
         let items = std::mem::take(&mut decoded.items);
         let mut seen = HashSet::new();
         let mut attachments = Vec::with_capacity(items.len());
         for item in items {
-            let attachment = self.attachment(item, &decoded, raw.ingested_at);
+            let attachment = self.attachment(item, &decoded, ingested_at);
             if seen.insert(attachment.task.media_id) {
                 attachments.push(attachment);
             }
@@ -171,26 +238,26 @@ impl Source {
         let Decoded { trace_id, event_id, event_type, event_time, columns, without_list, .. } = decoded;
         let of_attachment = || attachments.first().map(|a| a.task.trace_id.clone()).unwrap_or_default();
         let trace_id = trace_id.unwrap_or_else(of_attachment);
-        Ok(Event { trace_id, event_id, event_type, event_time, columns, attachments, without_list })
+        Event { trace_id, event_id, event_type, event_time, columns, attachments, without_list }
     }
 
     /// The further columns of this source's tables.
     pub fn shape(&self) -> Shape {
-        let names = |columns: &[&str]| columns.iter().map(|c| (*c).to_owned()).collect();
-        match &self.mapping {
-            Mapping::Urls => Shape::of(&self.name),
-            Mapping::Xact => Shape {
-                source: self.name.clone(),
-                attachments: names(&xact::ATTACHMENT_COLUMNS),
-                failed: Vec::new(),
-                events: names(&xact::EVENT_COLUMNS),
-            },
+        let mut shape = self.mapping.shape(&self.name);
+        for name in self.enrich.iter().flat_map(EnrichMapping::columns) {
+            for columns in [&mut shape.attachments, &mut shape.failed, &mut shape.events] {
+                if !columns.iter().any(|column| column == name) {
+                    columns.push(name.to_owned());
+                }
+            }
         }
+        shape
     }
 
     /// The version of the mapping; rows of the events table carry it.
     pub fn mapping_version(&self) -> String {
-        self.mapping.version()
+        let version = self.mapping.version();
+        self.enrich.as_ref().map_or(version.clone(), |enrich| format!("{version}+{}", enrich.version()))
     }
 
     /// The id of an attachment.
@@ -206,9 +273,10 @@ impl Source {
     fn attachment(&self, item: Item, event: &Decoded, ingested_at: Micros) -> Attachment {
         let (link, odd) = match item {
             Item::Url(link) => (Link { url: link.url.trim().to_owned(), ..link }, None),
-            Item::Odd(json) => (Link { url: cut(json, ODD_BYTES), ..Link::default() }, Some(odd_item())),
+            Item::Odd { json, why } => (Link { url: cut(json, ODD_BYTES), ..Link::default() }, Some(odd_item(why))),
         };
         let media_id = self.media_id(event.trace_id.as_deref(), &link.url);
+        let columns = event.task_columns.iter().chain(&link.columns).map(|(name, value)| (name.clone(), value.clone())).collect();
         let mut task = Task {
             v: VERSION,
             source: self.name.clone(),
@@ -217,7 +285,7 @@ impl Source {
             url: link.url,
             event_time: event.event_time.clone(),
             ingested_at,
-            columns: event.task_columns.clone(),
+            columns,
             headers: link.headers,
             checksum: link.checksum,
             file_name: link.file_name,
@@ -237,7 +305,10 @@ impl Source {
     /// letter is replayed.
     pub fn judge(&self, task: &Task) -> Result<String, Failure> {
         let checked = self.policy.check_url(&task.url)?;
+        headers::check(&task.headers)?;
+        task.checksum.as_deref().map(Promised::parse).transpose()?;
         let extension = file_type::extension_of(checked.url.path(), checked.url.query());
+        let extension = extension.or_else(|| file_type::extension_of(task.file_name.as_deref()?, None));
         self.file_types.check_extension(extension.as_deref())?;
         let unusable = || Failure::new(Class::Rejected, Reason::InvalidUrl, "the URL names no host");
         let url = UrlParts::of(&self.identity.of(&task.url)).ok_or_else(unusable)?;
@@ -245,23 +316,30 @@ impl Source {
         let event_date = time::format(i64::from(day) * time::DAY)[..10].to_owned();
         let (media_id, trace_id) = (task.media_id.to_string(), task.trace_id.clone());
         let mut columns: BTreeMap<String, String> = task.columns.clone();
-        if let Mapping::Xact = self.mapping {
-            columns.insert("filename".to_owned(), xact::file_name(&task.url, &checked.url, &task.columns));
-        }
+        let file_name = match self.mapping {
+            Mapping::Xact => xact::file_name(&task.url, &checked.url, &task.columns),
+            _ => task.file_name.clone().unwrap_or_else(|| url.name.clone()),
+        };
+        columns.insert(FILE_NAME.to_owned(), file_name);
         Ok(self.path.render(&PathFields { url, media_id, trace_id, event_date, columns }))
     }
 
-    /// Judges what a body really is, by its declared type and its first bytes; returns the column `file_type`.
-    pub fn judge_body(&self, url: &str, content_type: Option<&str>, first_bytes: &[u8]) -> Result<String, Failure> {
+    /// Judges what a body really is, by its declared type and its first bytes.
+    pub fn judge_body(&self, url: &str, content_type: Option<&str>, first_bytes: &[u8]) -> Result<FileTypeVerdict, Failure> {
         let parsed = Url::parse(url).ok();
         let extension = parsed.and_then(|url| file_type::extension_of(url.path(), url.query()));
         let declared = file_type::declared_type(content_type);
-        self.file_types.check(extension.as_deref(), declared, first_bytes).map(|verdict| verdict.file_type)
+        self.file_types.check(extension.as_deref(), declared, first_bytes)
     }
 }
 
-fn odd_item() -> Failure {
-    Failure::new(Class::Rejected, Reason::InvalidUrl, "an entry in the list of attachments is not a text")
+fn odd_item(why: &'static str) -> Failure {
+    Failure::new(Class::Rejected, Reason::InvalidUrl, why)
+}
+
+/// A time as it may be carried along, verbatim; what is too long to be one is none.
+fn bounded_time(text: Option<&str>) -> Option<String> {
+    text.map(str::trim).filter(|text| (1..=TIME_BYTES).contains(&text.len())).map(str::to_owned)
 }
 
 fn cut(mut text: String, bytes: usize) -> String {

@@ -1,9 +1,9 @@
 //! The preset `urls`: one URL in each event, as plain text, as a JSON text, or in a field of a JSON object.
 
-use serde_json::Value;
+use jmespath::Variable;
 use uuid::Uuid;
 
-use super::{Decoded, Item, Link, RawEvent, poison};
+use super::{Decoded, Item, Link, RawEvent, json, poison};
 use crate::ids;
 use crate::outcome::Failure;
 
@@ -18,7 +18,7 @@ pub fn media_id_of(bytes: &[u8], url_field: Option<&str>) -> Option<Uuid> {
     let decoded = read(bytes, url_field).ok()?;
     match decoded.items.first()? {
         Item::Url(link) => Some(ids::url_media_id(&link.url)),
-        Item::Odd(_) => None,
+        Item::Odd { .. } => None,
     }
 }
 
@@ -27,11 +27,10 @@ pub(super) fn decode(raw: &RawEvent<'_>) -> Result<Decoded, Failure> {
 }
 
 fn read(bytes: &[u8], url_field: Option<&str>) -> Result<Decoded, Failure> {
-    let text = std::str::from_utf8(bytes).map_err(|e| poison(format!("not UTF-8 at byte {}", e.valid_up_to())))?;
-    let text = text.trim().trim_start_matches('\u{feff}');
+    let text = json::text_of("the event", bytes)?;
     match text.as_bytes().first() {
         Some(b'{') => decode_object(text, url_field),
-        Some(b'"') => of_url(serde_json::from_str(text).map_err(|e| poison(format!("not a JSON text: {e}")))?),
+        Some(b'"') => of_url(serde_json::from_str(text).map_err(|error| json::fault("the event", &error))?),
         Some(b'[') => Err(poison("a JSON list; expected an object with a field `url`, one a line")),
         _ => of_url(text.to_owned()),
     }
@@ -46,43 +45,29 @@ fn of_url(url: String) -> Result<Decoded, Failure> {
 }
 
 fn decode_object(text: &str, url_field: Option<&str>) -> Result<Decoded, Failure> {
-    let object: serde_json::Map<String, Value> =
-        serde_json::from_str(text).map_err(|e| poison(format!("not a JSON object: {e}")))?;
-    let found = match url_field {
-        Some(field) => object.get(field),
-        None => URL_FIELDS.iter().find_map(|field| object.get(*field)),
+    let event = json::parse("the event", text)?;
+    let fields = url_field.map_or(URL_FIELDS.to_vec(), |field| vec![field]);
+    let found = fields.iter().find_map(|field| event.as_object()?.get(*field));
+    let url = match found.map(|value| &**value) {
+        Some(Variable::String(url)) => url.clone(),
+        Some(other) => return Err(poison(format!("the URL field holds {}, not a text", json::kind(other)))),
+        None => return Err(poison(missing_field(&event, &fields))),
     };
-    let url = match found {
-        Some(Value::String(url)) => url.clone(),
-        Some(other) => return Err(poison(format!("the URL field holds {}, not a text", kind_of(other)))),
-        None => return Err(poison(missing_field(&object, url_field))),
-    };
-    let (event_id, event_time) = (text_of(object.get("id")), text_of(object.get("event_time")));
+    let (event_id, event_time) = (text_of(&event.get_field("id")), text_of(&event.get_field("event_time")));
     Ok(Decoded { event_id, event_time, ..of_url(url)? })
 }
 
-fn missing_field(object: &serde_json::Map<String, Value>, url_field: Option<&str>) -> String {
-    let wanted = url_field.map_or_else(|| URL_FIELDS.join("`, `"), str::to_owned);
-    let there: Vec<&str> = object.keys().map(String::as_str).take(12).collect();
+fn missing_field(event: &Variable, wanted: &[&str]) -> String {
+    let keys = event.as_object().into_iter().flat_map(|members| members.keys());
+    let there: Vec<String> = keys.take(12).map(|key| json::named(key)).collect();
+    let wanted = wanted.join("`, `");
     format!("no field `{wanted}`; the event has: {} (name the right one with --url-col)", there.join(", "))
 }
 
-fn text_of(value: Option<&Value>) -> Option<String> {
-    match value? {
-        Value::String(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
-}
-
-fn kind_of(value: &Value) -> &'static str {
+fn text_of(value: &Variable) -> Option<String> {
     match value {
-        Value::Null => "null",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
+        Variable::Number(number) => Some(number.to_string()),
+        value => json::filled(value).map(str::to_owned),
     }
 }
 
@@ -103,11 +88,17 @@ mod tests {
             policy: Policy::default(),
             file_types: FileTypes::default(),
             path: PathTemplate::parse("{host}/{path}").expect("template"),
+            route: None,
+            enrich: None,
         }
     }
 
     fn plan(bytes: &[u8]) -> Result<Event, Failure> {
-        source().plan(&RawEvent { bytes, headers: &[], url_field: None, truncated: None, ingested_at: 1_795_463_132_000_000 })
+        planned(&RawEvent::of(bytes, 1_795_463_132_000_000))
+    }
+
+    fn planned(raw: &RawEvent<'_>) -> Result<Event, Failure> {
+        source().plan(raw).map(|planned| planned.event().expect("ours"))
     }
 
     fn only(bytes: &[u8]) -> Attachment {
@@ -135,26 +126,22 @@ mod tests {
 
     #[test]
     fn a_named_field_wins() {
-        let raw = RawEvent {
-            bytes: br#"{"url":"https://a.example/1","doc":"https://b.example/2"}"#,
-            headers: &[],
-            url_field: Some("doc"),
-            truncated: None,
-            ingested_at: 0,
-        };
-        let event = source().plan(&raw).expect("decodes");
+        let bytes = br#"{"url":"https://a.example/1","doc":"https://b.example/2"}"#;
+        let event = planned(&RawEvent { url_field: Some("doc"), ..RawEvent::of(bytes, 0) }).expect("decodes");
         assert_eq!(event.attachments[0].task.url, "https://b.example/2");
     }
 
     #[test]
     fn what_cannot_be_decoded_is_poison_with_a_reason() {
         for (line, says) in [
-            (&b"{\"url\": \"https://exa"[..], "not a JSON object"),
+            (&b"{\"url\": \"https://exa"[..], "the event ends too early"),
             (b"{\"url\": 7}", "holds a number"),
             (b"{\"link_to\": \"x\"}", "the event has: link_to"),
             (b"[\"https://example.com\"]", "a JSON list"),
             (b"\xff\xfe", "not UTF-8 at byte 0"),
             (b"{\"url\": \"\"}", "URL is empty"),
+            (b"{\"url\": \"https://a\", \"url\": \"https://b\"}", "the key `url` stands twice"),
+            (b"{\"url\": \"https://a\", \"x\": {\"y\": 1, \"y\": 2}}", "the key `y` stands twice"),
         ] {
             let failure = plan(line).expect_err("poison");
             assert_eq!((failure.class, failure.reason), (Class::Poison, Reason::Undecodable));
@@ -180,13 +167,7 @@ mod tests {
 
     #[test]
     fn an_event_that_was_cut_is_poison() {
-        let raw = RawEvent {
-            bytes: b"https://example.com/a",
-            headers: &[],
-            url_field: None,
-            truncated: Some(10_000_000),
-            ingested_at: 0,
-        };
-        assert!(source().plan(&raw).expect_err("poison").message.contains("10000000 bytes"));
+        let raw = RawEvent { truncated: Some(10_000_000), ..RawEvent::of(b"https://example.com/a", 0) };
+        assert!(planned(&raw).expect_err("poison").message.contains("10000000 bytes"));
     }
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::json;
 use super::xact_shape::{Data, DataField, Envelope, List};
-use super::{Decoded, Item, Link, RawEvent, poison};
+use super::{CARRIED_BYTES, Decoded, Item, Link, RawEvent, poison};
 use crate::format::Columns;
 use crate::ids::XACT_EVENT_NAMESPACE;
 use crate::outcome::Failure;
@@ -54,10 +54,8 @@ pub(super) const EVENT_COLUMNS: [&str; 23] = [
     "contact_email_address",
 ];
 
-/// The longest type or trace id, in bytes: each task of the event carries them along.
-const ID_BYTES: usize = 1_024;
-/// The longest text that may be a time, in bytes.
-const TIME_BYTES: usize = 64;
+/// Said of an entry that is no URL.
+const ODD: &str = "an entry in the list of attachments is not a text";
 /// What stands in paths where the event does not say.
 const UNKNOWN: &str = "unknown";
 
@@ -133,8 +131,8 @@ fn trace_id(envelope: &Envelope<'_>) -> Result<String, Failure> {
 fn bounded(name: &str, text: &str) -> Result<String, Failure> {
     match text.len() {
         0 => Err(poison(format!("`{name}` is empty"))),
-        1..=ID_BYTES => Ok(text.to_owned()),
-        length => Err(poison(format!("`{name}` is {length} bytes long; at most {ID_BYTES} are accepted"))),
+        1..=CARRIED_BYTES => Ok(text.to_owned()),
+        length => Err(poison(format!("`{name}` is {length} bytes long; at most {CARRIED_BYTES} are accepted"))),
     }
 }
 
@@ -151,13 +149,12 @@ fn version(value: Option<&RawValue>) -> Result<String, Failure> {
 /// The event's own id, if it has one after all.
 fn event_id(envelope: &Envelope<'_>) -> Option<String> {
     let given = [envelope.event_id, envelope.event_id_too].into_iter().flatten().filter_map(scalar);
-    given.map(|id| id.trim().to_owned()).find(|id| (1..=ID_BYTES).contains(&id.len()))
+    given.map(|id| id.trim().to_owned()).find(|id| (1..=CARRIED_BYTES).contains(&id.len()))
 }
 
 /// The time, verbatim; what cannot be one is none.
 fn event_time(value: Option<&RawValue>) -> Option<String> {
-    let text = value.and_then(text)?;
-    (1..=TIME_BYTES).contains(&text.trim().len()).then(|| text.trim().to_owned())
+    super::bounded_time(value.and_then(text).as_deref())
 }
 
 fn items(list: &List<'_>) -> (Vec<Item>, bool) {
@@ -165,7 +162,7 @@ fn items(list: &List<'_>) -> (Vec<Item>, bool) {
     let item = |value: &&RawValue| match text(value) {
         Some(url) if url.trim().is_empty() => None,
         Some(url) => Some(Item::Url(Link { url: url.trim().to_owned(), ..Link::default() })),
-        None => Some(Item::Odd(value.get().to_owned())),
+        None => Some(Item::Odd { json: value.get().to_owned(), why: ODD }),
     };
     (entries.iter().flatten().filter_map(item).collect(), false)
 }
@@ -175,7 +172,7 @@ fn task_columns(data: &Data<'_>, subtype: &str) -> Columns {
     let mut columns = Columns::from([("status_subtype".to_owned(), subtype.to_owned())]);
     for (name, value) in [("assignment_id", data.assignment_id), ("estimate_version", data.estimate_version)] {
         let value = value.map(column).filter(|value| !value.trim().is_empty());
-        columns.extend(value.map(|value| (name.to_owned(), super::cut(value.into_owned(), ID_BYTES))));
+        columns.extend(value.map(|value| (name.to_owned(), super::cut(value.into_owned(), CARRIED_BYTES))));
     }
     columns
 }
