@@ -1,11 +1,13 @@
 //! What travels between the stages: tasks, results and dead letters, as JSON with a version `v`.
 //! Unknown fields are ignored, so that a newer writer and an older reader get along.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::outcome::{Class, Failure, Reason};
@@ -213,6 +215,55 @@ impl DeadLetter {
     }
 }
 
+/// An event with the answer that enriches it, as it travels between enriching and ingestion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enriched<'a> {
+    /// The event's bytes, to the letter.
+    pub event: Cow<'a, [u8]>,
+    /// The answer: JSON.
+    pub answer: &'a [u8],
+}
+
+/// The same on the wire. An event that is not UTF-8 stands there in Base64 (RFC 4648 §4).
+#[derive(Serialize, Deserialize)]
+struct EnrichedWire<'a> {
+    v: u8,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    event: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    event_base64: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    enrichment: &'a RawValue,
+}
+
+impl<'a> Enriched<'a> {
+    /// The bytes that are appended; an error if the answer is not JSON.
+    pub fn encode(&self) -> Result<Vec<u8>, FormatError> {
+        let enrichment: &RawValue = from_json(self.answer)?;
+        let event = std::str::from_utf8(&self.event).ok().map(Cow::Borrowed);
+        let event_base64 = event.is_none().then(|| Cow::Owned(STANDARD.encode(&self.event)));
+        Ok(encode(&EnrichedWire { v: VERSION, event, event_base64, enrichment }))
+    }
+
+    /// Reads what [`Enriched::encode`] made.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, FormatError> {
+        let wire: EnrichedWire<'a> = from_json(bytes).map_err(|error| error_of(bytes, error))?;
+        let event = match (wire.event, wire.event_base64) {
+            (Some(Cow::Borrowed(text)), None) => Cow::Borrowed(text.as_bytes()),
+            (Some(Cow::Owned(text)), None) => Cow::Owned(text.into_bytes()),
+            (None, Some(text)) => {
+                Cow::Owned(STANDARD.decode(&*text).map_err(|error| FormatError::Undecodable(error.to_string()))?)
+            }
+            _ => return Err(FormatError::Undecodable("one of `event` and `event_base64` is expected".to_owned())),
+        };
+        Ok(Enriched { event, answer: wire.enrichment.get().as_bytes() })
+    }
+}
+
+fn from_json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, FormatError> {
+    serde_json::from_slice(bytes).map_err(|error| FormatError::Undecodable(error.to_string()))
+}
+
 /// Why a value of one of our own topics cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
@@ -231,14 +282,19 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 
 /// Reads what [`encode`] wrote.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FormatError> {
+    serde_json::from_slice(bytes).map_err(|error| error_of(bytes, FormatError::Undecodable(error.to_string())))
+}
+
+/// The error of bytes that cannot be read: their version, if that is the cause.
+fn error_of(bytes: &[u8], error: FormatError) -> FormatError {
     #[derive(Deserialize)]
     struct Envelope {
         v: u64,
     }
-    serde_json::from_slice(bytes).map_err(|error| match serde_json::from_slice::<Envelope>(bytes) {
+    match serde_json::from_slice::<Envelope>(bytes) {
         Ok(Envelope { v }) if v > u64::from(VERSION) => FormatError::Newer(v),
-        _ => FormatError::Undecodable(error.to_string()),
-    })
+        _ => error,
+    }
 }
 
 /// The life carried in a header's value; 0 where there is none.
@@ -264,6 +320,22 @@ mod tests {
         let task = Task { life: 3, ..Task::default() };
         assert_eq!(decode::<Task>(&encode(&task)).map(|t| t.life), Ok(0));
         assert_eq!((life_of(Some(b"3")), life_of(Some(b"x")), life_of(None)), (3, 0, 0));
+    }
+
+    #[test]
+    fn an_enriched_event_comes_back_to_the_letter() {
+        let answer = br#"{"url": "https://h/a", "n": 12345678901234567890}"#;
+        for event in [&b"{\"id\": \"a\"}"[..], b"plain", b"", b"\xFF\x00", "\u{e4}\n\t\u{0}".as_bytes()] {
+            let wire = Enriched { event: event.into(), answer }.encode().expect("JSON");
+            assert_eq!(Enriched::decode(&wire), Ok(Enriched { event: event.into(), answer }));
+        }
+        assert!(matches!(Enriched { event: b"x"[..].into(), answer: b"<html>" }.encode(), Err(FormatError::Undecodable(_))));
+        assert_eq!(Enriched::decode(br#"{"v":9,"other":1}"#), Err(FormatError::Newer(9)));
+        for wrong in
+            [&b""[..], b"{}", br#"{"v":1,"enrichment":{}}"#, br#"{"v":1,"event":"a","event_base64":"YQ==","enrichment":{}}"#]
+        {
+            assert!(matches!(Enriched::decode(wrong), Err(FormatError::Undecodable(_))));
+        }
     }
 
     #[test]

@@ -11,12 +11,15 @@
 //! Queues: none of its own; at most one batch is in memory, and [`SEEN`] ids.
 //! Promises: 1 (each attachment becomes a task or a dead letter), 3 (commits after both are durable), 10.
 
+use std::borrow::Cow;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use longshore_core::format::{self, DeadLetter, ErrorNote, HEADER_INPUT, HEADER_TRUNCATED, HEADER_URL_FIELD};
-use longshore_core::outcome::Failure;
+use longshore_core::format::{
+    self, DeadLetter, Enriched, ErrorNote, FormatError, HEADER_INPUT, HEADER_TRUNCATED, HEADER_URL_FIELD,
+};
+use longshore_core::outcome::{Class, Failure, Reason};
 use longshore_core::source::{Attachment, RawEvent, Source};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -69,15 +72,42 @@ impl Seen {
     }
 }
 
-/// Makes a raw event of a message: the same for ingest and for the events table.
-pub(crate) fn raw_event(received: &Received) -> RawEvent<'_> {
+/// An event as its message holds it: the same for ingest and for the events table.
+pub(crate) struct Unwrapped<'a> {
+    received: &'a Received,
+    /// The event's bytes, without the answer that enriches it.
+    pub(crate) event: Cow<'a, [u8]>,
+    answer: Option<&'a [u8]>,
+}
+
+impl<'a> Unwrapped<'a> {
+    /// Reads a message of the source's events topic, which an enriched source fills itself.
+    pub(crate) fn read(source: &Source, received: &'a Received) -> Result<Self, Failure> {
+        let value = received.message.value.as_deref().unwrap_or_default();
+        if source.enrich.is_none() {
+            return Ok(Unwrapped { received, event: Cow::Borrowed(value), answer: None });
+        }
+        let poison = |error: FormatError| Failure::new(Class::Poison, Reason::Undecodable, error.to_string());
+        let Enriched { event, answer } = Enriched::decode(value).map_err(poison)?;
+        Ok(Unwrapped { received, event, answer: Some(answer) })
+    }
+
+    /// The event for the source's mapping.
+    pub(crate) fn raw(&self) -> RawEvent<'_> {
+        raw_event(self.received, &self.event, self.answer)
+    }
+}
+
+/// The raw event of a message.
+pub(crate) fn raw_event<'a>(received: &'a Received, bytes: &'a [u8], enrichment: Option<&'a [u8]>) -> RawEvent<'a> {
     let text = |name| received.message.header(name).and_then(|v| std::str::from_utf8(v).ok());
     RawEvent {
-        bytes: received.message.value.as_deref().unwrap_or_default(),
+        bytes,
         headers: &received.message.headers,
         url_field: text(HEADER_URL_FIELD),
         truncated: text(HEADER_TRUNCATED).and_then(|v| v.parse().ok()),
         ingested_at: received.appended_at,
+        enrichment,
     }
 }
 
@@ -119,13 +149,23 @@ impl Ingest {
     fn plan(&mut self, partition: &Partition, records: &[Received]) -> Output {
         let mut output = Output::default();
         for record in records.iter().filter(|r| r.message.value.is_some()) {
-            match self.source.plan(&raw_event(record)) {
-                Ok(event) => {
-                    for attachment in event.attachments {
+            let unwrapped = match Unwrapped::read(&self.source, record) {
+                Ok(unwrapped) => unwrapped,
+                Err(failure) => {
+                    let value = record.message.value.as_deref();
+                    output.dead_letters.push(self.poison(failure, value, partition, record));
+                    continue;
+                }
+            };
+            match self.source.plan(&unwrapped.raw()) {
+                Ok(planned) => {
+                    for attachment in planned.event().map(|event| event.attachments).unwrap_or_default() {
                         self.attachment(attachment, partition, record, &mut output);
                     }
                 }
-                Err(failure) => output.dead_letters.push(self.poison(failure, partition, record)),
+                Err(failure) => {
+                    output.dead_letters.push(self.poison(failure, Some(&unwrapped.event), partition, record));
+                }
             }
         }
         output
@@ -151,10 +191,9 @@ impl Ingest {
         }
     }
 
-    fn poison(&self, failure: Failure, partition: &Partition, record: &Received) -> Message {
+    fn poison(&self, failure: Failure, original: Option<&[u8]>, partition: &Partition, record: &Received) -> Message {
         self.progress.count_failure(failure.class, failure.reason);
         let error = ErrorNote::of(&failure, self.clock.now());
-        let original = record.message.value.as_deref();
         let letter = DeadLetter::of_poison(&self.source.name, error, original, input_of(partition, record));
         Message { key: record.message.key.clone(), value: Some(format::encode(&letter).into()), headers: Vec::new() }
     }
@@ -172,7 +211,8 @@ impl Ingest {
     }
 }
 
-fn input_of(partition: &Partition, record: &Received) -> String {
+/// Where an event was read, for people.
+pub(crate) fn input_of(partition: &Partition, record: &Received) -> String {
     let header = record.message.header(HEADER_INPUT).map(|v| String::from_utf8_lossy(v).into_owned());
     header.unwrap_or_else(|| format!("{partition}@{}", record.offset))
 }

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::StageError;
-use crate::ingest::raw_event;
+use crate::ingest::Unwrapped;
 use crate::patience::{join, until_done};
 use crate::ports::{Clock, Consumer, Delivery, Epoch, Log, LogPosition, Message, Partition, Received, Table};
 use crate::progress::Progress;
@@ -314,8 +314,9 @@ impl Planner for Events {
         let now = self.0.clock.now();
         let version = source.mapping_version();
         let row = |record: &Received| {
-            let raw = raw_event(record);
-            let event = source.plan(&raw).ok()?;
+            let unwrapped = Unwrapped::read(source, record).ok()?;
+            let raw = unwrapped.raw();
+            let event = source.plan(&raw).ok()?.event()?;
             Some(self.0.shape.event_row(&version, &event, raw.bytes, raw.ingested_at, now))
         };
         Ok(records.iter().filter(|r| r.message.value.is_some()).filter_map(row).collect())

@@ -127,6 +127,8 @@ fn world(now: Micros, status: fn(&str) -> u16) -> World {
         policy: Policy { allow_hosts: Some(vec!["files.example.com".parse().expect("pattern")]), ..Policy::default() },
         file_types: FileTypes::only(["pdf"]),
         path: PathTemplate::parse("{host}/{path}").expect("path"),
+        route: None,
+        enrich: None,
     };
     let tools = Tools {
         origin: host.clone(),
