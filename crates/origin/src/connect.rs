@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
@@ -26,7 +26,7 @@ use crate::resolve::Resolve;
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// A connection that takes requests.
-pub(crate) type Sender = http1::SendRequest<Empty<Bytes>>;
+pub(crate) type Sender = http1::SendRequest<Full<Bytes>>;
 
 /// Opens connections that the policy allows.
 pub(crate) struct Connector {

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Response, Uri};
+use hyper::{Method, Response, Uri};
 use longshore_core::outcome::{Class, Failure, Reason};
 use longshore_core::policy::Policy;
 use longshore_stages::ports::{Opened, Origin, Request};
@@ -21,6 +21,7 @@ use url::{Position, Url};
 use crate::answer::{Meaning, meaning, text};
 use crate::body::{Bounds, Clocks, HttpBody, Lease};
 use crate::connect::{Connector, Sender, host_of};
+use crate::credentials::Credentials;
 use crate::pool::{Pool, Slot};
 use crate::settings::{MinThroughput, Settings, Timeouts};
 use crate::tls::{self, SetupError};
@@ -30,7 +31,7 @@ const DRAIN_BYTES: usize = 16 * 1024;
 const DRAIN_TIME: Duration = Duration::from_millis(500);
 
 /// Headers that belong to the origin: they frame the message, or choose what we can read.
-const OWN_HEADERS: [HeaderName; 8] = [
+pub(crate) const OWN_HEADERS: [HeaderName; 8] = [
     header::HOST,
     header::CONNECTION,
     header::CONTENT_LENGTH,
@@ -49,6 +50,7 @@ pub struct HttpOrigin {
     min_throughput: Option<MinThroughput>,
     transient: Vec<u16>,
     headers: HeaderMap,
+    credentials: Credentials,
     connector: Connector,
     pool: Arc<Pool>,
 }
@@ -60,26 +62,36 @@ impl HttpOrigin {
         let agent =
             HeaderValue::from_str(&settings.user_agent).map_err(|_| SetupError::UserAgent(settings.user_agent.clone()))?;
         let policy = Arc::new(settings.policy);
+        let credentials = Credentials::new(&settings.credentials)?;
         Ok(HttpOrigin {
             timeouts: settings.timeouts,
             min_throughput: settings.min_throughput,
             transient: settings.transient_statuses,
             headers: own_headers(agent),
+            credentials,
             connector: Connector { policy: Arc::clone(&policy), resolver: settings.resolver, tls },
             pool: Arc::new(Pool::new(settings.per_host, settings.max_idle, settings.idle_connection)),
             policy,
         })
     }
 
+    /// Asks a URL that the policy allows.
+    pub(crate) async fn ask(&self, url: &str, asked: Asked) -> Result<Opened, Failure> {
+        let url = self.policy.check_url(url)?.url;
+        self.follow(url, asked).await
+    }
+
     /// Follows redirects until there is a file or a failure.
-    async fn follow(&self, mut url: Url, mut own: HeaderMap) -> Result<Opened, Failure> {
+    async fn follow(&self, mut url: Url, mut asked: Asked) -> Result<Opened, Failure> {
+        let first_scheme = url.scheme().to_owned();
         let mut clocks = Clocks::start(self.timeouts, self.min_throughput);
         let mut hops = 0;
         loop {
             without_userinfo(&mut url);
-            let answer = self.exchange(&url, &own, &mut clocks).await.map_err(|failure| at_hop(hops, failure))?;
+            let credentials = self.credentials.of(&first_scheme, &url);
+            let answer = self.exchange(&url, &asked, credentials, &mut clocks).await.map_err(|failure| at_hop(hops, failure))?;
             let status = answer.response.status();
-            match meaning(status, answer.response.headers(), own.contains_key(header::RANGE), &self.transient) {
+            match meaning(status, answer.response.headers(), asked.headers.contains_key(header::RANGE), &self.transient) {
                 Meaning::File => return self.opened(answer, clocks),
                 Meaning::Refused(failure) => {
                     answer.discard().await;
@@ -92,7 +104,7 @@ impl HttpOrigin {
                     hops += 1;
                     let next = self.redirected(&url, &location, hops).map_err(|f| f.with_status(status.as_u16()))?;
                     if next.origin() != url.origin() {
-                        own.clear();
+                        asked.headers.clear();
                     }
                     url = next;
                 }
@@ -126,11 +138,18 @@ impl HttpOrigin {
 
     /// One request and the head of its answer. A connection that was kept may have been closed by the host just
     /// when the request went out; such a request is sent once more, on a new connection.
-    async fn exchange(&self, url: &Url, own: &HeaderMap, clocks: &mut Clocks) -> Result<Answer, Failure> {
+    async fn exchange(
+        &self,
+        url: &Url,
+        asked: &Asked,
+        credentials: Option<&HeaderMap>,
+        clocks: &mut Clocks,
+    ) -> Result<Answer, Failure> {
         clocks.total_left()?;
         let slot = self.pool.slot(url).await?;
         clocks.skip();
-        let request = Prepared { target: target(url)?, headers: self.headers_for(&slot, own) };
+        let headers = self.headers_for(&slot, &asked.headers, credentials);
+        let request = Prepared { method: asked.method.clone(), target: target(url)?, headers, body: asked.body.clone() };
         if let Some(sender) = self.kept(&slot).await {
             match self.send(sender, &request, url, clocks).await? {
                 Sent::Answered(sender, response) => return Ok(Answer { response, lease: Lease { slot, sender } }),
@@ -175,10 +194,12 @@ impl HttpOrigin {
         }
     }
 
-    fn headers_for(&self, slot: &Slot, own: &HeaderMap) -> HeaderMap {
+    fn headers_for(&self, slot: &Slot, own: &HeaderMap, credentials: Option<&HeaderMap>) -> HeaderMap {
         let mut headers = self.headers.clone();
         headers.insert(header::HOST, slot.host.authority.clone());
-        headers.extend(own.iter().map(|(name, value)| (name.clone(), value.clone())));
+        for (name, value) in own.iter().chain(credentials.into_iter().flatten()) {
+            headers.insert(name.clone(), value.clone());
+        }
         headers
     }
 
@@ -203,9 +224,19 @@ impl HttpOrigin {
 #[async_trait]
 impl Origin for HttpOrigin {
     async fn open(&self, request: Request) -> Result<Opened, Failure> {
+        // First, so that a URL that is not allowed is told as such whatever its headers are.
         let url = self.policy.check_url(&request.url)?.url;
-        self.follow(url, caller_headers(&request.headers)?).await
+        let headers = caller_headers(&request.headers)?;
+        self.follow(url, Asked { method: Method::GET, headers, body: Bytes::new() }).await
     }
+}
+
+/// What is asked of a URL. The headers stay with its host; a body is sent nowhere else either, since what has one
+/// follows no redirect.
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 /// An answer whose body has not been touched.
@@ -247,13 +278,16 @@ enum Sent {
 
 /// A request that can be sent more than once.
 struct Prepared {
+    method: Method,
     target: Uri,
     headers: HeaderMap,
+    body: Bytes,
 }
 
 impl Prepared {
-    fn build(&self) -> hyper::Request<Empty<Bytes>> {
-        let mut request = hyper::Request::new(Empty::new());
+    fn build(&self) -> hyper::Request<Full<Bytes>> {
+        let mut request = hyper::Request::new(Full::new(self.body.clone()));
+        *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.target.clone();
         *request.headers_mut() = self.headers.clone();
         request

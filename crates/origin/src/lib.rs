@@ -1,4 +1,4 @@
-//! The port `Origin` on HTTP/1.1.
+//! The ports `Origin` and `Lookup` on HTTP/1.1.
 //!
 //! *Owns*: what a request looks like, the address check at dial time (promise 6), redirects, the fixed cap of
 //! transfers per host (promise 7), connections and their reuse, every timeout, and the translation of whatever
@@ -18,13 +18,16 @@
 mod answer;
 mod body;
 mod connect;
+mod credentials;
 mod http;
+mod lookup;
 mod pool;
 mod resolve;
 mod settings;
 mod tls;
 
 pub use http::HttpOrigin;
+pub use lookup::{HttpLookup, LookupSettings, MAX_ANSWER_BYTES};
 pub use resolve::{Resolve, SystemResolver};
 pub use settings::{MinThroughput, Settings, Timeouts};
 pub use tls::SetupError;

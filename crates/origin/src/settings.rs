@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_core::policy::Policy;
+use longshore_core::policy::{HostPattern, Policy};
+use longshore_core::secret::Secret;
 use rustls::pki_types::CertificateDer;
 
 use crate::resolve::{Resolve, SystemResolver};
@@ -28,6 +29,10 @@ pub struct Settings {
     pub user_agent: String,
     /// Statuses that are worth another attempt. 429 is `throttled` whether it is listed or not.
     pub transient_statuses: Vec<u16>,
+    /// Headers for certain hosts: each hop, the first as any redirect's, gets those of the first pattern that means the
+    /// host really asked, in the place of equal names from elsewhere. They go over TLS; over plain HTTP only where the
+    /// policy allows that and the request began so.
+    pub credentials: Vec<(HostPattern, Vec<(String, Secret)>)>,
     /// Turns names into addresses.
     pub resolver: Arc<dyn Resolve>,
     /// Certificate authorities trusted besides those of the system (which `SSL_CERT_FILE` and `SSL_CERT_DIR` replace).
@@ -45,6 +50,7 @@ impl Default for Settings {
             idle_connection: Duration::from_secs(30),
             user_agent: concat!("longshore/", env!("CARGO_PKG_VERSION")).to_string(),
             transient_statuses: vec![408, 429, 500, 502, 503, 504],
+            credentials: Vec::new(),
             resolver: Arc::new(SystemResolver),
             extra_roots: Vec::new(),
         }

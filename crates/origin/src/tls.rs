@@ -19,6 +19,16 @@ pub enum SetupError {
     /// The user agent is no header value.
     #[error("the user agent {0:?} cannot be sent as a header; use printable ASCII")]
     UserAgent(String),
+    /// A header for certain hosts is none.
+    #[error("the header {name:?} for {host} {why}")]
+    Credential {
+        /// The pattern of the hosts.
+        host: String,
+        /// The header's name.
+        name: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
 }
 
 /// Trusts the system's authorities and `extra`. The provider is named here, since the process may link several and

@@ -6,6 +6,7 @@ mod support;
 use std::sync::Arc;
 
 use longshore_core::outcome::{Class, Reason};
+use longshore_core::secret::Secret;
 use longshore_origin::HttpOrigin;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -99,4 +100,25 @@ async fn https_leads_to_http_only_where_http_is_allowed() {
     let failure = get(&strict, &url).await.unwrap_err();
     assert_eq!((failure.class, failure.reason), (Class::Rejected, Reason::Redirect), "{failure}");
     assert_eq!(plain.seen.connections(), 1);
+}
+
+#[tokio::test]
+async fn credentials_never_leave_tls_by_a_redirect() {
+    let plain = serve(|_, _| ok("content")).await;
+    let port = plain.address.port();
+    let authority = Authority::new();
+    let to_plain = move |_: &str, _| answer("302 Found", &format!("Location: http://files.test:{port}/\r\n"), "");
+    let server = serve_at("127.0.0.1:0", Some(authority.acceptor("files.test")), to_plain).await;
+    let origin = origin(|s| {
+        s.extra_roots = vec![authority.root()];
+        s.resolver = Arc::new(Names::default().with("files.test", &[&["127.0.0.1"]]));
+        let header = ("Authorization".to_owned(), Secret::new("Bearer 5ec2e7"));
+        s.credentials = vec![("files.test".parse().unwrap(), vec![header])];
+    });
+    let secret = |server: &Server, at: usize| server.seen.requests()[at].contains("5ec2e7");
+
+    assert!(get(&origin, &format!("https://files.test:{}/", server.address.port())).await.is_ok());
+    assert!(secret(&server, 0) && !secret(&plain, 0), "sent over TLS, not behind the redirect");
+    assert!(get(&origin, &format!("http://files.test:{port}/")).await.is_ok());
+    assert!(secret(&plain, 1), "asked over plain HTTP, as allowed, from the beginning");
 }

@@ -131,6 +131,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(mut io: S, script: &Script, see
     Ok(())
 }
 
+/// The request's head, and its body behind it.
 async fn head(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<String>> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -140,7 +141,11 @@ async fn head(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<String>> {
         }
         head.push(byte[0]);
     }
-    Ok(Some(String::from_utf8(head).unwrap()))
+    let head = String::from_utf8(head).unwrap();
+    let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    io.read_exact(&mut body).await?;
+    Ok(Some(head + &String::from_utf8(body).unwrap()))
 }
 
 /// Whether the connection goes on.
