@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -198,6 +199,13 @@ impl DeadLetter {
 }
 
 impl DeadLetter {
+    /// The dead letter of an event that could not be enriched, with its bytes and where it was read. It names no
+    /// attachment, so it makes no row.
+    pub fn of_event(source: &str, error: ErrorNote, original: Option<&[u8]>, input: String) -> Self {
+        let status = if error.class == Class::Throttled { Class::Transient } else { error.class };
+        DeadLetter { status, ..DeadLetter::of_poison(source, error, original, input) }
+    }
+
     /// The dead letter of something that cannot be decoded, with its bytes and where it was read.
     pub fn of_poison(source: &str, error: ErrorNote, original: Option<&[u8]>, input: String) -> Self {
         DeadLetter {
@@ -212,6 +220,63 @@ impl DeadLetter {
             failed_at: error.at,
             error,
         }
+    }
+}
+
+/// Header: the attempts at enriching an event that are spent, decimal. Absent means none.
+const HEADER_ATTEMPTS: &str = "longshore-attempts";
+/// Header: what else is known of an event on the ladder of enriching, as JSON.
+const HEADER_CLIMB: &str = "longshore-climb";
+
+/// An event on its way up the retry ladder of enriching. Its bytes stay as they are, so it travels in headers; only our
+/// own topics' are read, an input's are ignored.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Climb {
+    /// Attempts spent so far.
+    #[serde(skip)]
+    pub attempts: u32,
+    /// Waits so far that spent no attempt.
+    #[serde(default)]
+    pub waits: u32,
+    /// When it first waited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_since: Option<Micros>,
+    /// The first failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_error: Option<ErrorNote>,
+}
+
+impl Climb {
+    /// What a task has of it.
+    pub fn of(task: &Task) -> Self {
+        let (attempts, waits, waiting_since) = (task.attempts, task.waits, task.waiting_since);
+        Climb { attempts, waits, waiting_since, first_error: task.first_error.clone() }
+    }
+
+    /// A task that stands for the event where core's ladder is asked.
+    pub fn task(self) -> Task {
+        let Climb { attempts, waits, waiting_since, first_error } = self;
+        Task { attempts, waits, waiting_since, first_error, ..Task::default() }
+    }
+
+    /// Reads the headers of a message; what cannot be read counts as absent.
+    pub fn read(headers: &[(String, Bytes)]) -> Self {
+        let value = |name: &str| headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_ref());
+        let climb: Climb = value(HEADER_CLIMB).and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default();
+        let attempts = value(HEADER_ATTEMPTS).and_then(|v| std::str::from_utf8(v).ok()).and_then(|v| v.parse().ok());
+        Climb { attempts: attempts.unwrap_or(0), ..climb }
+    }
+
+    /// Adds the headers, in the place of earlier ones.
+    pub fn write(&self, headers: &mut Vec<(String, Bytes)>) {
+        Self::remove(headers);
+        headers.push((HEADER_ATTEMPTS.to_owned(), Bytes::from(self.attempts.to_string())));
+        headers.push((HEADER_CLIMB.to_owned(), Bytes::from(encode(self))));
+    }
+
+    /// Takes the headers out.
+    pub fn remove(headers: &mut Vec<(String, Bytes)>) {
+        headers.retain(|(name, _)| name != HEADER_ATTEMPTS && name != HEADER_CLIMB);
     }
 }
 
@@ -320,6 +385,22 @@ mod tests {
         let task = Task { life: 3, ..Task::default() };
         assert_eq!(decode::<Task>(&encode(&task)).map(|t| t.life), Ok(0));
         assert_eq!((life_of(Some(b"3")), life_of(Some(b"x")), life_of(None)), (3, 0, 0));
+    }
+
+    #[test]
+    fn a_climb_travels_in_headers_and_leaves_the_others_alone() {
+        let failure = Failure::new(Class::Transient, Reason::Lookup, "no");
+        let climb = Climb { attempts: 2, waits: 1, waiting_since: Some(7), first_error: Some(ErrorNote::of(&failure, 5)) };
+        let mut headers = vec![("own".to_owned(), Bytes::from_static(b"x"))];
+        Climb::default().write(&mut headers);
+        climb.write(&mut headers);
+        assert_eq!((headers.len(), Climb::read(&headers)), (3, climb.clone()));
+        assert_eq!(Climb::of(&climb.clone().task()), climb);
+        Climb::remove(&mut headers);
+        assert_eq!((headers.len(), Climb::read(&headers)), (1, Climb::default()));
+        let odd =
+            [(HEADER_ATTEMPTS.to_owned(), Bytes::from_static(b"-1")), (HEADER_CLIMB.to_owned(), Bytes::from_static(b"\xFF"))];
+        assert_eq!(Climb::read(&odd), Climb::default());
     }
 
     #[test]
