@@ -128,7 +128,10 @@ impl FileTypes {
     pub fn check_extension(&self, extension: Option<&str>) -> Result<(), Failure> {
         match extension {
             Some(extension) if !self.allows(extension) => {
-                let message = format!("files of the type '{extension}' are not allowed (allowed: {})", self.listed());
+                let message = format!(
+                    "files of the type '{extension}' are not allowed (allowed: {}; file_types, --file-types)",
+                    self.listed()
+                );
                 Err(Failure::new(Class::Rejected, Reason::FileType, message))
             }
             _ => Ok(()),

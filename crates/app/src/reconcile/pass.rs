@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures::StreamExt;
-use longshore_core::format::{self, DeadLetter, HEADER_TRUNCATED, HEADER_URL_FIELD, Stored, Task};
+use longshore_core::format::{self, DeadLetter, Stored, Task};
 use longshore_core::reconcile::{Claim, Evidence, Fault, Kind, Places};
 use longshore_core::row::Cell;
-use longshore_core::source::RawEvent;
 use longshore_lake::table::{ExactTable, to_cells};
 use longshore_log::EmbeddedView;
 use longshore_stages::ports::{PartitionState, Received};
@@ -15,6 +14,7 @@ use longshore_stages::topics::Topics;
 use uuid::Uuid;
 
 use crate::place::{Lane, Place};
+use crate::recorded;
 use crate::render::harmless;
 use crate::walk::{Moment, Step, Walk};
 
@@ -220,8 +220,8 @@ impl<'a> Looker<'a> {
         let Some(value) = record.message.value.as_deref() else { return Said::Nothing };
         let consumed = committed.first().is_some_and(|first| record.offset < *first);
         match topic {
-            t if *t == self.topics.events() && consumed => Said::Accepted(self.event_ids(record)),
-            t if *t == self.topics.events() => Said::InFlight(self.event_ids(record)),
+            t if *t == self.topics.events() && consumed => Said::Accepted(self.event_ids(topic, record)),
+            t if *t == self.topics.events() => Said::InFlight(self.event_ids(topic, record)),
             t if *t == self.topics.results() => format::decode::<Stored>(value).map_or(Said::Nothing, |stored| {
                 self.pass.claims.push(Claim::of(&stored.blob_path, &stored.sha256));
                 Said::InFlight(vec![stored.media_id])
@@ -237,17 +237,9 @@ impl<'a> Looker<'a> {
     }
 
     /// The attachments of an event; none for a poison event.
-    fn event_ids(&self, record: &Received) -> Vec<Uuid> {
-        let text = |name| record.message.header(name).and_then(|value| std::str::from_utf8(value).ok());
-        let raw = RawEvent {
-            bytes: record.message.value.as_deref().unwrap_or_default(),
-            headers: &record.message.headers,
-            url_field: text(HEADER_URL_FIELD),
-            truncated: text(HEADER_TRUNCATED).and_then(|length| length.parse().ok()),
-            ingested_at: record.appended_at,
-        };
+    fn event_ids(&self, topic: &str, record: &Received) -> Vec<Uuid> {
         // Which ids an event has does not depend on the policy.
-        let attachments = self.lane.source.plan(&raw).map(|event| event.attachments).unwrap_or_default();
+        let attachments = recorded::event_of(self.lane, topic, record).map(|(_, event)| event.attachments).unwrap_or_default();
         attachments.iter().map(|attachment| attachment.task.media_id).collect()
     }
 

@@ -2,13 +2,9 @@
 
 use anyhow::Result;
 use futures::StreamExt;
-use longshore_core::format::{
-    self, DeadLetter, ErrorNote, HEADER_INPUT, HEADER_LIFE, HEADER_TRUNCATED, HEADER_URL_FIELD, Stored, Task,
-};
-use longshore_core::ids;
+use longshore_core::format::{self, DeadLetter, ErrorNote, HEADER_INPUT, HEADER_LIFE, Stored, Task};
 use longshore_core::policy::redact::redact_url;
 use longshore_core::row::Cell;
-use longshore_core::source::RawEvent;
 use longshore_core::time;
 use longshore_lake::table::{ExactTable, to_cells};
 use longshore_stages::ports::{LogView, PartitionState, Received, Store};
@@ -19,6 +15,7 @@ use uuid::Uuid;
 use super::story::{Attachment, Stage, Standing, Step, Story};
 use super::wanted::{EventIds, Meant, Wanted};
 use crate::place::{Lane, Place, Tables};
+use crate::recorded;
 use crate::render::{self, exact_time};
 use crate::walk::{Moment, Step as Walked, Walk};
 
@@ -161,20 +158,12 @@ impl Looker<'_> {
     }
 
     fn event(&mut self, at: &At<'_>) {
-        let bytes = at.record.message.value.as_deref().unwrap_or_default();
-        let raw = RawEvent {
-            bytes,
-            headers: &at.record.message.headers,
-            url_field: at.header(HEADER_URL_FIELD),
-            truncated: at.header(HEADER_TRUNCATED).and_then(|length| length.parse().ok()),
-            ingested_at: at.record.appended_at,
-        };
         // An event that cannot be decoded has no ids; ingest makes a dead letter of it.
-        let Ok(event) = self.lane.source.plan(&raw) else { return };
+        let Some((key, event)) = recorded::event_of(self.lane, at.topic(), at.record) else { return };
         let ids = EventIds {
             trace_id: event.trace_id.clone(),
             event_id: event.event_id,
-            event_key: Some(ids::event_key(bytes)),
+            event_key: Some(key),
             media_ids: event.attachments.iter().map(|attachment| attachment.task.media_id).collect(),
         };
         let meant = match self.wanted.learn(&self.lane.source, &ids) {
