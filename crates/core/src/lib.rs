@@ -4,6 +4,7 @@
 //! The stages (crate `longshore-stages`) receive something from the outside world, ask this crate what to do,
 //! do it, and tell this crate what came of it. A decision that needs a mock to be tested is in the wrong room.
 
+pub mod breaker;
 pub mod call;
 pub mod checksum;
 pub mod file_type;
@@ -15,6 +16,7 @@ pub mod outcome;
 pub mod path;
 pub mod policy;
 pub mod reconcile;
+pub mod replay;
 pub mod retry;
 pub mod row;
 pub mod secret;
