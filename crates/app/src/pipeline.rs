@@ -17,11 +17,14 @@ use longshore_stages::ingest::{Ingest, Seen};
 use longshore_stages::ports::{Clock, Log, LogView, Retention, SystemClock, TopicSpec};
 use longshore_stages::progress::Progress;
 use longshore_stages::record::{Gather, Record, Tables};
+use longshore_stages::refresh::Refresh;
 use longshore_stages::retry::Retry;
 use longshore_stages::topics::Topics;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Enriching;
 use crate::place::{Lane, Place};
 
 /// Everything that the stages need, checked and typed.
@@ -39,6 +42,8 @@ pub(crate) struct Plan {
 pub(crate) struct Setup {
     pub(crate) origin: longshore_origin::Settings,
     pub(crate) headers: Vec<(String, String)>,
+    pub(crate) refresh: Option<Refresh>,
+    pub(crate) enrich: Option<Enriching>,
     pub(crate) ladder: Ladder,
 }
 
@@ -128,6 +133,8 @@ pub(crate) struct Stages {
     pub(crate) hurry: CancellationToken,
     /// Ends record.
     pub(crate) drain_record: CancellationToken,
+    /// The download slots of all sources.
+    slots: Arc<Semaphore>,
 }
 
 impl World {
@@ -165,6 +172,7 @@ impl World {
             drain: CancellationToken::new(),
             hurry: CancellationToken::new(),
             drain_record: CancellationToken::new(),
+            slots: Arc::new(Semaphore::new(plan.limits.slots())),
         };
         for (open, setup) in self.lanes.iter().zip(&plan.setups) {
             self.spawn_lane(plan, open, setup, roles, &mut stages)?;
@@ -184,6 +192,7 @@ impl World {
             clock: clock.clone(),
             progress: progress.clone(),
             seen: Seen::default(),
+            grace: plan.limits.grace,
         };
         let retry = Retry {
             log: log.clone(),
@@ -191,6 +200,7 @@ impl World {
             tiers: open.tiers.iter().map(|delay| (topics.tier(*delay), *delay)).collect(),
             to: topics.pending(),
             clock: clock.clone(),
+            grace: plan.limits.grace,
         };
         let download = Download {
             log: log.clone(),
@@ -199,9 +209,10 @@ impl World {
             store: Arc::new(self.store.clone()),
             source: source.clone(),
             headers: setup.headers.clone(),
-            refresh: None,
+            refresh: setup.refresh.clone(),
             ladder: setup.ladder.clone(),
             limits: plan.limits,
+            slots: stages.slots.clone(),
             clock: clock.clone(),
             progress: progress.clone(),
         };
@@ -211,7 +222,7 @@ impl World {
             events: Arc::new(open.events.clone()),
         };
         let (gather, gather_events, hurry) = (plan.gather, plan.gather_events, stages.hurry.clone());
-        let record = Record { log, topics, source, shape, tables, clock, progress, gather, gather_events, hurry };
+        let record = Record { log, topics, source, shape, tables, clock, progress, gather, gather_events, hurry, grace: plan.limits.grace };
         if roles.has(Role::Ingest) {
             stages.upstream.spawn(ingest.run(stages.drain.clone()));
         }

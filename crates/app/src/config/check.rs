@@ -33,17 +33,27 @@ impl Check<'_> {
                 let message =
                     format!("expects keys, and there is {}; write 'key: value' lines, with {}", node.kind(), known.join(", "));
                 self.found.error(&node.at, path, message);
-                return Section { at: node.at.clone(), path: path.to_owned(), items: Vec::new() };
+                return Section {
+                    at: node.at.clone(),
+                    path: path.to_owned(),
+                    items: Vec::new(),
+                    wrong: keys_in(table).map(Key::name).collect(),
+                };
             }
         };
         for entry in entries.iter().filter(|e| keys_in(table).all(|key| key.name() != e.key)) {
             self.found.error(&entry.at, join(path, &entry.key), unknown(table, &entry.key));
         }
-        let items = keys_in(table).filter_map(|key| {
+        let mut section = Section { at: node.at.clone(), path: path.to_owned(), items: Vec::new(), wrong: Vec::new() };
+        for key in keys_in(table) {
             let entry = entries.iter().find(|entry| entry.key == key.name());
-            self.item(key, entry, &join(path, key.name()), &node.at)
-        });
-        Section { items: items.collect(), at: node.at.clone(), path: path.to_owned() }
+            match self.item(key, entry, &join(path, key.name()), &node.at) {
+                Some(item) => section.items.push(item),
+                None if entry.is_some() => section.wrong.push(key.name()),
+                None => {}
+            }
+        }
+        section
     }
 
     fn item(&mut self, key: &'static Key, entry: Option<&Entry>, path: &str, section_at: &At) -> Option<Item> {
@@ -75,13 +85,16 @@ impl Check<'_> {
     }
 
     fn value(&mut self, key: &'static Key, node: &Node, path: &str) -> Option<Typed> {
+        if !key.if_empty.is_empty() && node.value == Value::List(Vec::new()) {
+            self.found.error(&node.at, path, format!("is an empty list: {}", key.if_empty));
+        }
         match (key.kind, &node.value) {
             (Kind::Section | Kind::Feature, _) => Some(Typed::Section(self.section(&key.inside(), path, node))),
             (Kind::Map(_), Value::Nothing) => Some(Typed::Map(Vec::new())),
             (_, Value::Nothing) => self.refuse(&node.at, path, "has no value; write one, or remove the line for the default"),
             (Kind::Entries, Value::List(nodes)) => Some(Typed::Entries(self.entries(key, nodes, path))),
             (Kind::Map(_), Value::Map(entries)) => Some(Typed::Map(self.map(key, entries, path))),
-            (Kind::Texts | Kind::TextOrTexts, Value::List(nodes)) => Some(Typed::Texts(self.texts(key, nodes, path))),
+            (Kind::Texts | Kind::TextOrTexts, Value::List(nodes)) => Some(Typed::Texts(self.texts(nodes, path))),
             (Kind::TextOrTexts, Value::Text(_)) => Some(Typed::Texts(vec![self.spot(node, path)?])),
             (Kind::Integers(..) | Kind::Times(..), Value::List(nodes)) => {
                 let numbers = nodes.iter().enumerate().filter_map(|(n, node)| {
@@ -107,7 +120,7 @@ impl Check<'_> {
         nodes.iter().enumerate().map(|(n, node)| self.section(&table, &format!("{path}[{n}]"), node)).collect()
     }
 
-    fn texts(&mut self, _key: &'static Key, nodes: &[Node], path: &str) -> Vec<Spot> {
+    fn texts(&mut self, nodes: &[Node], path: &str) -> Vec<Spot> {
         nodes.iter().enumerate().filter_map(|(n, node)| self.spot(node, &format!("{path}[{n}]"))).collect()
     }
 

@@ -17,6 +17,8 @@ pub struct Key {
     pub doc: &'static str,
     /// What one may write there, as YAML on one line; empty where the default says it.
     pub example: &'static str,
+    /// What to do instead of writing an empty list; nothing where that means something.
+    pub if_empty: &'static str,
 }
 
 /// What a key takes.
@@ -84,8 +86,8 @@ use Kind::{
 };
 
 /// The presets.
-pub(crate) const PRESETS: &[&str] = &["urls", "xact", "cloudevents", "s3-notification"];
-const METHODS: &[&str] = &["GET", "POST", "PUT"];
+pub(crate) const PRESETS: &[&str] = &longshore_core::source::PRESETS;
+const METHODS: &[&str] = &["GET", "POST"];
 const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600 * SECOND;
 const DAY: u64 = 24 * HOUR;
@@ -94,12 +96,17 @@ const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 
 const fn key(path: &'static str, kind: Kind, default: Fallback, doc: &'static str) -> Key {
-    Key { path, kind, default, doc, example: "" }
+    Key { path, kind, default, doc, example: "", if_empty: "" }
 }
 
 impl Key {
     const fn eg(mut self, example: &'static str) -> Self {
         self.example = example;
+        self
+    }
+
+    const fn filled(mut self, if_empty: &'static str) -> Self {
+        self.if_empty = if_empty;
         self
     }
 }
@@ -115,7 +122,8 @@ pub const KEYS: &[Key] = &[
     key("tables", Text, Is("./lake/tables"), "The directory of the inventory's tables."),
     key("store_sync", Choice(&["on", "off"]), Is("on"), "Whether files and tables are synced to disk; `off` is for data that may be lost in a power cut."),
     key("shutdown_grace", Time(0, HOUR), Is("25s"), "How long downloads under way may go on once the service is told to stop."),
-    key("sources", Entries, Required, "The kinds of events, each with its own topics, policy and tables."),
+    key("sources", Entries, Required, "The kinds of events, each with its own topics, policy and tables.")
+        .filled("add a source, for example '- {name: xact, preset: xact, allow_hosts: [files.example.com]}'"),
     key("sources[].name", Text, Required, "The source's name: small letters, digits, `-` and `_`, a letter first, at most 40. Topics and tables begin with it.").eg("xact"),
     key("sources[].preset", Choice(PRESETS), Depends("none: `map` says how events are read"), "How events are read.").eg("xact"),
     key("sources[].topic", Text, Depends("`{name}.events.raw`"), "The topic that events arrive in; several sources may share one.").eg("xact.events.raw"),
@@ -125,16 +133,17 @@ pub const KEYS: &[Key] = &[
     key("sources[].when", Feature, Absent, "Which events of a shared topic belong to this source; one source of the topic may go without and takes the rest."),
     key("sources[].when.header", Text, Absent, "The message header that decides.").eg("type"),
     key("sources[].when.field", Text, Absent, "The field of the event that decides, as JMESPath.").eg("type"),
-    key("sources[].when.equals", TextOrTexts, Required, "The value, or values, that are meant.").eg("[claim, estimate]"),
+    key("sources[].when.equals", TextOrTexts, Required, "The value, or values, that are meant.").eg("[claim, estimate]").filled("name the values that are meant"),
     key("sources[].identity", Choice(&["unsigned", "exact"]), Is("unsigned"), "What of a URL names the attachment: all but a complete signature, or all of it."),
     key("sources[].allow_hosts", Texts, Absent, "The hosts that may be asked; `*.example.com` stands for its subdomains. `run` needs the list.")
-        .eg("['*.amazonaws.com', files.example.com]"),
-    key("sources[].allow_ports", Integers(1, 65_535), Depends("any"), "The ports that may be dialled.").eg("[443]"),
+        .eg("['*.amazonaws.com', files.example.com]")
+        .filled("nothing could be fetched; name the hosts that events may point to"),
+    key("sources[].allow_ports", Integers(1, 65_535), Depends("any"), "The ports that may be dialled.").eg("[443]").filled("nothing could be fetched; remove it to allow any port"),
     key("sources[].allow_private", Texts, Is("[]"), "Networks that may be dialled although their addresses are private.").eg("[10.1.0.0/16]"),
     key("sources[].allow_http", Flag, Is("false"), "Whether `http` is allowed besides `https`."),
     key("sources[].max_redirects", Integer(0, 20), Is("5"), "How many redirects are followed."),
     key("sources[].cross_host_redirects", Flag, Is("true"), "Whether a redirect may lead to another host; each hop passes the policy in any case."),
-    key("sources[].file_types", Texts, Depends("the preset's"), "The types of files that may be stored, by extension; `[any]` for all.").eg("[pdf, xml, jpg]"),
+    key("sources[].file_types", Texts, Depends("the preset's"), "The types of files that may be stored, by extension; `[any]` for all.").eg("[pdf, xml, jpg]").filled("nothing could be stored; write [any] for all types"),
     key("sources[].on_type_mismatch", Choice(&["reject", "warn"]), Is("reject"), "What is done with a file whose content is not of its type."),
     key("sources[].max_size", Size(1, 5 * TIB), Depends("no limit"), "The largest file.").eg("2GiB"),
     key("sources[].path", Text, Depends("the preset's"), "Where a file goes below the store: text with `{host}`, `{path}`, `{name}`, `{ext}`, `{media_id}`, `{trace_id}`, `{event_date}` and columns.")
@@ -146,10 +155,10 @@ pub const KEYS: &[Key] = &[
     key("sources[].transient_statuses", Integers(400, 599), Is("[408, 429, 500, 502, 503, 504]"), "HTTP statuses that are worth another attempt."),
     key("sources[].retry", Times(1, 7 * DAY), Is("[5m, 10m, 20m, 40m]"), "The delay before each further attempt, rising; `[]` for none."),
     key("sources[].refresh", Feature, Absent, "An endpoint that gives a new URL for one whose signature has expired."),
-    key("sources[].refresh.url", Text, Required, "Its URL; `{url}`, `{media_id}`, `{trace_id}` and columns are filled in.").eg("'https://api.example.com/sign?media={media_id}'"),
+    key("sources[].refresh.url", Text, Required, "Its URL; `{url}`, `{media_id}`, `{trace_id}`, `{source}` and columns are filled in.").eg("'https://api.example.com/sign?media={media_id}'"),
     key("sources[].refresh.method", Choice(METHODS), Is("POST"), "The method of the request."),
     key("sources[].refresh.headers", Map(Values::SecretByName), Absent, "Headers of the request.").eg("{Authorization: 'Bearer ${env:API_TOKEN}'}"),
-    key("sources[].refresh.body", Text, Absent, "The body of the request, with the same fields as the URL.").eg("'{{\"url\": {url}}}'"),
+    key("sources[].refresh.body", Text, Absent, "The body of the request, JSON; in its texts the same fields are filled in.").eg("'{\"url\": \"{url}\"}'"),
     key("sources[].refresh.url_at", Text, Is("url"), "Where the answer has the new URL, as JMESPath."),
     key("sources[].refresh.timeout", Time(100, HOUR), Is("10s"), "The longest wait for an answer."),
     key("sources[].refresh.max_in_flight", Integer(1, 1_024), Is("8"), "Requests at once."),
@@ -159,12 +168,13 @@ pub const KEYS: &[Key] = &[
     key("sources[].enrich.url", Text, Required, "Its URL; the `fields` are filled in.").eg("'https://api.example.com/claims/{claim}'"),
     key("sources[].enrich.method", Choice(METHODS), Is("GET"), "The method of the request."),
     key("sources[].enrich.headers", Map(Values::SecretByName), Absent, "Headers of the request.").eg("{Authorization: 'Bearer ${env:API_TOKEN}'}"),
-    key("sources[].enrich.body", Text, Absent, "The body of the request, with the same fields as the URL."),
+    key("sources[].enrich.body", Text, Absent, "The body of the request, JSON; in its texts the same fields are filled in."),
     key("sources[].enrich.fields", Map(Values::Plain), Absent, "What of the event the URL and the body need, as JMESPath.").eg("{claim: data.claimId}"),
-    key("sources[].enrich.attachments", Text, Required, "Where the answer has the attachments, as JMESPath.").eg("'files[].{url: href, file_name: title}'"),
+    key("sources[].enrich.attachments", Text, Depends("those of the event"), "Where the answer has the attachments, as JMESPath.").eg("'files[].{url: href, file_name: title}'"),
     key("sources[].enrich.columns", Map(Values::Plain), Absent, "Further columns from the answer, as JMESPath.").eg("{owner: claim.owner}"),
     key("sources[].enrich.timeout", Time(100, HOUR), Is("10s"), "The longest wait for an answer."),
     key("sources[].enrich.max_in_flight", Integer(1, 1_024), Is("16"), "Requests at once."),
+    key("sources[].enrich.per_second", Integer(1, 1_000_000), Depends("no limit"), "Requests begun in a second.").eg("50"),
     key("sources[].enrich.retry", Times(1, DAY), Is("[1s, 5s, 30s]"), "The delay before each further attempt, rising; `[]` for none."),
     key("sources[].enrich.allow_http", Flag, Is("false"), "Whether the endpoint may be asked over `http`."),
     key("sources[].enrich.allow_private", Texts, Is("[]"), "Private networks that the endpoint may be in.").eg("[10.1.0.0/16]"),

@@ -34,6 +34,7 @@ use std::io::Read;
 use std::path::Path;
 
 pub use problem::{At, ConfigErrors, Problem};
+pub(crate) use ready::Enriching;
 pub use ready::{Http, Ready};
 pub use reference::Surroundings;
 

@@ -96,6 +96,10 @@ impl Findings {
         self.warnings.push(Problem { at: at.clone(), key: key.into(), message: message.into() });
     }
 
+    pub(crate) fn has_errors(&self) -> bool {
+        !self.errors.is_empty()
+    }
+
     /// The value, or nothing with an error noted.
     pub(crate) fn keep<T>(&mut self, at: &At, key: &str, result: Result<T, String>) -> Option<T> {
         result.map_err(|message| self.error(at, key, message)).ok()

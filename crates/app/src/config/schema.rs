@@ -86,3 +86,7 @@ fn as_json(kind: Kind, node: &Node) -> Value {
         _ => Value::Null,
     }
 }
+
+#[cfg(test)]
+#[path = "schema_tests.rs"]
+mod tests;

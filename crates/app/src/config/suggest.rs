@@ -46,7 +46,6 @@ mod tests {
             ("allow-hosts", Some("allow_hosts")),
             ("allow_host", Some("allow_hosts")),
             ("rerty", Some("retry")),
-            ("retries", Some("retry")),
             ("colour", None),
             ("", None),
         ] {

@@ -55,6 +55,8 @@ pub(crate) struct Section {
     /// Its path as messages name it: `sources[0].refresh`.
     pub(crate) path: String,
     pub(crate) items: Vec<Item>,
+    /// Keys that are written, but wrongly: an error is noted, and their absence means nothing.
+    pub(crate) wrong: Vec<&'static str>,
 }
 
 /// The path of a key in a section.
@@ -65,6 +67,11 @@ pub(crate) fn join(section: &str, key: &str) -> String {
 impl Section {
     pub(crate) fn item(&self, name: &str) -> Option<&Item> {
         self.items.iter().find(|item| item.key.name() == name)
+    }
+
+    /// Whether the key is absent: neither written nor given by default.
+    pub(crate) fn lacks(&self, name: &str) -> bool {
+        self.item(name).is_none() && !self.wrong.contains(&name)
     }
 
     /// The path of a key in it, for messages.

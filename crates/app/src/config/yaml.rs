@@ -24,7 +24,7 @@ pub(crate) fn read(text: &str) -> Result<(Node, Vec<Problem>), Problem> {
     let mut reading = Reading::default();
     let mut parser = Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
     while let Some(event) = parser.next_event() {
-        let (event, span) = event.map_err(|error| syntax(&error))?;
+        let (event, span) = event.map_err(|error| syntax(&error, text))?;
         reading.take(event, span)?;
     }
     let nothing = Node { at: At::START, value: Value::Nothing };
@@ -152,16 +152,30 @@ fn refuse_tag(tag: Option<&Tag>, at: &At) -> Result<(), Problem> {
     }
 }
 
-fn syntax(error: &ScanError) -> Problem {
+fn syntax(error: &ScanError, text: &str) -> Problem {
+    let mut at = place(error.marker());
     let remedy = match error.info() {
         info if info.contains('\t') || info.contains("tab") => "indent with spaces",
         info if info.contains("simple key") || info.contains("expected ':'") || info.contains("could not find") => {
-            "look at this line and the one before it for a missing ':' or a wrong indentation"
+            at = last_written(at, text);
+            "look at this line for a missing ':' or a wrong indentation"
         }
         info if info.contains("anchor") => "define it above with '&name', or put a text that begins with '*' in quotes",
         _ => "look for a missing quote, bracket or ':' at or above this line; values with special characters need quotes",
     };
-    problem(place(error.marker()), format!("not valid YAML: {}; {remedy}", error.info()))
+    problem(at, format!("not valid YAML: {}; {remedy}", error.info()))
+}
+
+/// The parser notices a missing colon only in a later line: goes back to the last one with something in it.
+fn last_written(at: At, text: &str) -> At {
+    match at {
+        At::File { line, column: 1 } => {
+            let before = text.lines().take(line.saturating_sub(1)).enumerate();
+            let written = before.filter(|(_, text)| !text.trim().is_empty()).last();
+            written.map_or(At::START, |(n, text)| At::File { line: n + 1, column: text.len() - text.trim_start().len() + 1 })
+        }
+        elsewhere => elsewhere,
+    }
 }
 
 fn problem(at: At, message: impl Into<String>) -> Problem {

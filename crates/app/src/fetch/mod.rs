@@ -178,13 +178,13 @@ fn plan(args: &FetchArgs, definition: &Definition) -> Result<Plan> {
     };
     let gather = Gather { freshness: Duration::from_millis(300), max_rows: 5_000, max_bytes: 4 << 20 };
     let gather_events = Gather { freshness: Duration::from_secs(10), max_rows: 5_000, max_bytes: 4 << 20 };
-    let setups = vec![Setup { origin, headers, ladder }];
+    let setups = vec![Setup { origin, headers, refresh: None, enrich: None, ladder }];
     let place = Place::batch(&args.to, vec![Lane::of(source)])?;
     Ok(Plan { place, setups, limits, gather, gather_events, sync: !args.no_sync })
 }
 
 /// Many transfers need many open files: asks for as many as the system lets us have.
-fn raise_open_files() {
+pub(crate) fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     // It is a wish: with fewer files the store queues fewer uploads, and that is all.

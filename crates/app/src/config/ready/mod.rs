@@ -2,10 +2,11 @@
 //!
 //! Each check notes what is wrong and goes on, so that the user hears everything at once.
 
+mod call;
 mod http;
+mod mapping;
 mod place;
 mod policy;
-mod preset;
 mod source;
 mod topics;
 
@@ -21,6 +22,7 @@ use super::{ConfigErrors, Loaded, Purpose};
 use crate::pipeline::Plan;
 use crate::place::Place;
 
+pub(crate) use call::Enriching;
 pub use http::Http;
 
 /// Offsets in a partition's window.
@@ -46,8 +48,11 @@ pub(crate) fn ready(loaded: Loaded, purpose: Purpose) -> Result<Ready, ConfigErr
     let timeouts = timeouts(&top, &mut found);
     let http = http::read(&top, &mut found);
     let places = place::read(&top, &around.directory, &mut found);
-    let sources = source::read(&top, purpose, &limits, timeouts, &mut found);
+    let mut sources = source::read(&top, purpose, &limits, timeouts, &mut found);
     topics::check(&sources, &mut found);
+    if !found.has_errors() {
+        topics::route(&mut sources, &mut found);
+    }
     let warnings = found.finish(&file)?;
     let (Some(http), Some(places)) = (http, places) else {
         // Nothing is missing without an error; said as one if it ever is.

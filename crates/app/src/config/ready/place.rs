@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::problem::Findings;
+use crate::config::problem::{At, Findings};
 use crate::config::typed::{Section, Spot};
 
 /// What the embedded log's file is called.
@@ -31,14 +31,17 @@ pub(super) fn read(top: &Section, base: &Path, found: &mut Findings) -> Option<P
     let (files, tables) = (local("store"), local("tables"));
     let (state, files, tables) = (state?, files?, tables?);
     let places = [("store", &files), ("tables", &tables), ("log", &state)];
-    for (name, own) in places {
-        for (other, theirs) in places {
-            if name != other && own.starts_with(theirs) && (own != theirs || name > other) {
-                let message = format!(
-                    "lies in the directory of {other}, where it would be taken for its content; choose directories beside each other"
-                );
-                found.error(top.at(name), name, message);
-            }
+    for (outer, theirs) in places {
+        let inside: Vec<&str> =
+            places.iter().filter(|(name, own)| *name != outer && own.starts_with(theirs)).map(|p| p.0).collect();
+        // Of equal directories the later one is told.
+        if !inside.is_empty() && places.iter().all(|(name, own)| *own != theirs || *name <= outer) {
+            let key = if *top.at(outer) == At::Default { inside[0] } else { outer };
+            let message = format!(
+                "the directory of {outer} holds that of {} as well, and they would be taken for each other's content; choose directories beside each other",
+                inside.join(" and ")
+            );
+            found.error(top.at(key), key, message);
         }
     }
     Some(Places { files, tables, state })

@@ -26,13 +26,6 @@ const EXTENSION_CHARS: usize = 16;
 
 pub(super) fn policy(section: &Section, found: &mut Findings) -> Policy {
     let ports = section.numbers("allow_ports");
-    if ports.is_some_and(<[_]>::is_empty) {
-        found.error(
-            section.at("allow_ports"),
-            section.path_of("allow_ports"),
-            "is an empty list, so that nothing could be fetched; remove it to allow any port",
-        );
-    }
     Policy {
         allow_hosts: hosts(section, found),
         allow_http: section.flag("allow_http"),
@@ -46,20 +39,22 @@ pub(super) fn policy(section: &Section, found: &mut Findings) -> Policy {
 
 fn hosts(section: &Section, found: &mut Findings) -> Option<Vec<HostPattern>> {
     let spots = section.texts("allow_hosts")?;
-    if spots.is_empty() {
-        let message = "is an empty list, so that nothing could be fetched; name the hosts that events may point to";
-        found.error(section.at("allow_hosts"), section.path_of("allow_hosts"), message);
-    }
     let path = section.path_of("allow_hosts");
-    let parsed = spots.iter().enumerate().filter_map(|(n, spot)| {
-        let pattern =
-            spot.text.parse().map_err(|e: longshore_core::policy::url::HostPatternError| match spot.text.contains("://") {
-                true => format!("'{}' is a URL; name the host alone, for example files.example.com", spot.shown),
-                false => e.to_string(),
-            });
-        found.keep(&spot.at, &format!("{path}[{n}]"), pattern)
-    });
+    let parsed = spots.iter().enumerate().filter_map(|(n, spot)| found.keep(&spot.at, &format!("{path}[{n}]"), pattern(spot)));
     Some(parsed.collect())
+}
+
+/// The key `host`.
+pub(super) fn host(section: &Section, found: &mut Findings) -> Option<HostPattern> {
+    let spot = section.text("host")?;
+    found.keep(&spot.at, &section.path_of("host"), pattern(spot))
+}
+
+fn pattern(spot: &Spot) -> Result<HostPattern, String> {
+    if spot.text.contains("://") {
+        return Err(format!("'{}' is a URL; name the host alone, for example files.example.com", spot.shown));
+    }
+    spot.text.parse().map_err(|error: longshore_core::policy::url::HostPatternError| error.to_string())
 }
 
 /// Networks that may be dialled although they are private.
@@ -90,13 +85,6 @@ fn network(spot: &Spot) -> Result<IpNet, String> {
 pub(super) fn file_types(section: &Section, found: &mut Findings) -> Option<FileTypes> {
     let spots = section.texts("file_types")?;
     let path = section.path_of("file_types");
-    if spots.is_empty() {
-        found.error(
-            section.at("file_types"),
-            &path,
-            "is an empty list, so that nothing could be stored; write [any] for all types",
-        );
-    }
     for (n, spot) in spots.iter().enumerate() {
         let bare = spot.text.trim().trim_start_matches('.');
         let plain = (1..=EXTENSION_CHARS).contains(&bare.len()) && bare.bytes().all(|b| b.is_ascii_alphanumeric());
@@ -119,7 +107,11 @@ pub(super) fn headers(section: &Section, name: &str, found: &mut Findings) -> Ve
     let mut headers: Vec<(String, String)> = Vec::new();
     for (header, at, spot) in section.map(name) {
         let path = format!("{}.{header}", section.path_of(name));
-        match wrong_header(header, spot, &headers) {
+        if spot.text.trim().chars().any(char::is_control) {
+            found.error(&spot.at, path, "the value holds a control character, for example a line break; put it on one line");
+            continue;
+        }
+        match wrong_name(header, &headers) {
             Some(message) => found.error(at, path, message),
             None => headers.push((header.clone(), spot.text.trim().to_owned())),
         }
@@ -127,17 +119,14 @@ pub(super) fn headers(section: &Section, name: &str, found: &mut Findings) -> Ve
     headers
 }
 
-fn wrong_header(header: &str, spot: &Spot, before: &[(String, String)]) -> Option<String> {
+fn wrong_name(header: &str, before: &[(String, String)]) -> Option<&'static str> {
     let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     if header.is_empty() || !header.chars().all(token) {
-        return Some("is not a header name; take letters, digits and '-'".to_owned());
+        return Some("is not a header name; take letters, digits and '-'");
     }
     if OWN_HEADERS.iter().any(|own| header.eq_ignore_ascii_case(own)) {
-        return Some("is a header that Longshore sets itself; remove it".to_owned());
+        return Some("is a header that Longshore sets itself; remove it");
     }
-    if before.iter().any(|(other, _)| other.eq_ignore_ascii_case(header)) {
-        return Some("is the same header in other capitals; keep one of them".to_owned());
-    }
-    let control = spot.text.trim().chars().any(char::is_control);
-    control.then(|| "the value holds a control character, for example a line break; put it on one line".to_owned())
+    let twice = before.iter().any(|(other, _)| other.eq_ignore_ascii_case(header));
+    twice.then_some("is the same header in other capitals; keep one of them")
 }

@@ -1,14 +1,17 @@
 //! One source: its name, how its events are read, its policy and its delays.
 
+use longshore_core::file_type::{FileTypes, OnMismatch};
 use longshore_core::path::PathTemplate;
 use longshore_core::policy::Policy;
+use longshore_core::policy::url::HostPattern;
 use longshore_core::retry::Ladder;
-use longshore_core::source::{Identity, Source};
+use longshore_core::secret::Secret;
+use longshore_core::source::{self, EnrichMapping, Identity, Route, Source};
 use longshore_origin::{Settings, Timeouts};
 use longshore_stages::download::Limits;
 use longshore_stages::topics::Topics;
 
-use super::{policy, preset, rising};
+use super::{call, mapping, policy, rising};
 use crate::config::Purpose;
 use crate::config::problem::{At, Findings};
 use crate::config::typed::{Section, Spot};
@@ -43,9 +46,10 @@ pub(super) struct Topic {
 /// Which events of a shared topic are meant.
 pub(super) struct When {
     pub(super) at: At,
-    pub(super) header: Option<String>,
-    pub(super) field: Option<String>,
+    /// The header or field that decides, as written.
+    pub(super) by: (&'static str, String),
     pub(super) equals: Vec<(At, String)>,
+    pub(super) condition: source::When,
 }
 
 impl Drafted {
@@ -54,39 +58,41 @@ impl Drafted {
         let (source, topics) = (self.source?, self.topics?);
         Some((Lane { shape: source.shape(), source: source.into(), topics }, self.setup))
     }
+
+    /// Says which events of a shared topic are this source's.
+    pub(super) fn set_route(&mut self, route: Route) {
+        if let Some(source) = &mut self.source {
+            source.route = Some(route);
+        }
+    }
 }
 
 pub(super) fn read(top: &Section, purpose: Purpose, limits: &Limits, timeouts: Timeouts, found: &mut Findings) -> Vec<Drafted> {
-    let sources = top.entries("sources");
-    if sources.is_empty() && top.item("sources").is_some() {
-        found.error(
-            top.at("sources"),
-            "sources",
-            "is an empty list; add a source, for example '- {name: xact, preset: xact, allow_hosts: [files.example.com]}'",
-        );
-    }
-    sources.iter().map(|section| draft(section, purpose, limits, timeouts, found)).collect()
+    let sources = top.entries("sources").iter();
+    sources.map(|section| draft(section, purpose, (limits, timeouts), found)).collect()
 }
 
-fn draft(section: &Section, purpose: Purpose, limits: &Limits, timeouts: Timeouts, found: &mut Findings) -> Drafted {
+fn draft(section: &Section, purpose: Purpose, bounds: (&Limits, Timeouts), found: &mut Findings) -> Drafted {
     let name = section.text("name").map(|spot| spot.text.clone()).unwrap_or_default();
     if let Some(spot) = section.text("name") {
         check_name(section, spot, found);
     }
     let topic = topic(section, &name, found);
     let policy = policy::policy(section, found);
-    if section.item("allow_hosts").is_none() && purpose == Purpose::Run {
+    if section.lacks("allow_hosts") && purpose == Purpose::Run {
         let message = "is missing; name the hosts that events may point to, for example allow_hosts: ['*.amazonaws.com', files.example.com]";
         found.error(&section.at, section.path_of("allow_hosts"), message);
     }
+    let source = source(section, &name, policy.clone(), found);
+    let topics = topic.as_ref().map(|topic| Topics::of(&name).reading(&topic.text));
     Drafted {
         name_at: section.at("name").clone(),
         path: section.path.clone(),
-        topics: topic.as_ref().map(|topic| Topics::of(&name).reading(&topic.text)),
+        topics: topics.map(|topics| if section.item("enrich").is_some() { topics.enriched() } else { topics }),
         topic,
         when: when(section, found),
-        source: source(section, &name, policy.clone(), found),
-        setup: setup(section, policy, limits, timeouts, found),
+        setup: setup(section, source.as_ref(), policy, bounds, found),
+        source,
         name,
     }
 }
@@ -121,55 +127,78 @@ fn topic(section: &Section, name: &str, found: &mut Findings) -> Option<Topic> {
 
 fn when(section: &Section, found: &mut Findings) -> Option<When> {
     let when = section.section("when")?;
-    let text = |name| when.text(name).map(|spot| spot.text.clone());
-    let (header, field) = (text("header"), text("field"));
-    if header.is_some() == field.is_some() {
-        let message = "needs either header or field; write for example when: {field: type, equals: claim}";
-        found.error(section.at("when"), &when.path, message);
-    }
-    let equals = when.texts("equals")?;
-    if equals.is_empty() {
-        found.error(when.at("equals"), when.path_of("equals"), "is an empty list; name the values that are meant");
-    }
-    let equals = equals.iter().map(|spot| (spot.at.clone(), spot.text.clone())).collect();
-    Some(When { at: section.at("when").clone(), header, field, equals })
+    let by = match (when.text("header"), when.text("field")) {
+        (Some(spot), None) => ("header", spot),
+        (None, Some(spot)) => ("field", spot),
+        _ => {
+            let message = "needs either header or field; write for example when: {field: type, equals: claim}";
+            found.error(section.at("when"), &when.path, message);
+            return None;
+        }
+    };
+    let equals: Vec<(At, String)> = when.texts("equals")?.iter().map(|spot| (spot.at.clone(), spot.text.clone())).collect();
+    let any_of = equals.iter().map(|(_, value)| value.clone()).collect();
+    let condition = match by {
+        ("field", spot) => {
+            let field = source::Field::parse(&spot.text).map_err(mapping::said);
+            source::When::Field { field: found.keep(&spot.at, &when.path_of("field"), field)?, any_of }
+        }
+        (_, spot) => source::When::Header { name: spot.text.clone(), any_of },
+    };
+    Some(When { at: section.at("when").clone(), by: (by.0, by.1.text.clone()), equals, condition })
+}
+
+fn credentials(section: &Section, found: &mut Findings) -> Vec<(HostPattern, Vec<(String, Secret)>)> {
+    let read = section.entries("credentials").iter().filter_map(|entry| {
+        let headers = policy::headers(entry, "headers", found).into_iter().map(|(name, value)| (name, Secret::new(value)));
+        Some((policy::host(entry, found)?, headers.collect()))
+    });
+    read.collect()
 }
 
 fn source(section: &Section, name: &str, policy: Policy, found: &mut Findings) -> Option<Source> {
     let file_types = policy::file_types(section, found);
-    let Some(spot) = section.text("preset") else {
-        if section.map("map").is_empty() {
-            let message = "needs a preset or a map; write preset: xact (or urls, cloudevents, s3-notification), or say in map where the fields are";
-            found.error(&section.at, &section.path, message);
-        }
-        return None;
-    };
-    let preset = preset::named(&spot.text)?;
+    let enrich = section.section("enrich").map(|section| mapping::enrich(section, found));
+    let mapping = mapping::mapping(section, found)?;
+    let known = [mapping.path_columns(), enrich.iter().flatten().flat_map(EnrichMapping::columns).collect()].concat();
     let path = match section.text("path") {
-        Some(spot) => found.keep(&spot.at, &section.path_of("path"), PathTemplate::parse_with(&spot.text, preset.path_columns)),
-        None => PathTemplate::parse_with(preset.path, preset.path_columns).ok(),
+        Some(spot) => {
+            let parsed = PathTemplate::parse_with(&spot.text, &known);
+            found.keep(&spot.at, &section.path_of("path"), parsed)
+        }
+        None => PathTemplate::parse_with(mapping.default_path(), &known).ok(),
     };
-    let exact = section.text("identity").is_some_and(|spot| spot.text == "exact");
+    let is = |name, word| section.text(name).is_some_and(|spot| spot.text == word);
+    let on_mismatch = if is("on_type_mismatch", "warn") { OnMismatch::Warn } else { OnMismatch::Reject };
     Some(Source {
         name: name.to_owned(),
-        mapping: preset.mapping,
-        identity: if exact { Identity::Exact } else { Identity::Unsigned },
+        identity: if is("identity", "exact") { Identity::Exact } else { Identity::Unsigned },
         policy,
-        file_types: file_types.unwrap_or(preset.file_types),
+        file_types: FileTypes { on_mismatch, ..file_types.unwrap_or_else(|| mapping.default_file_types()) },
         path: path?,
+        route: None,
+        enrich: enrich.flatten(),
+        mapping,
     })
 }
 
-fn setup(section: &Section, policy: Policy, limits: &Limits, timeouts: Timeouts, found: &mut Findings) -> Setup {
+fn setup(section: &Section, source: Option<&Source>, policy: Policy, bounds: (&Limits, Timeouts), found: &mut Findings) -> Setup {
     let statuses = section.numbers("transient_statuses").unwrap_or_default();
     let origin = Settings {
         policy,
-        timeouts,
-        per_host: limits.per_host,
-        max_idle: limits.max_in_flight,
+        timeouts: bounds.1,
+        per_host: bounds.0.per_host,
+        max_idle: bounds.0.max_in_flight,
         transient_statuses: statuses.iter().filter_map(|(_, status)| u16::try_from(*status).ok()).collect(),
+        credentials: credentials(section, found),
         ..Settings::default()
     };
-    let ladder = Ladder::new(rising(section, "retry", found));
-    Setup { origin, headers: policy::headers(section, "headers", found), ladder }
+    let columns = source.map(|source| source.mapping.path_columns()).unwrap_or_default();
+    Setup {
+        origin,
+        headers: policy::headers(section, "headers", found),
+        refresh: call::refresh(section, &columns, found),
+        enrich: call::enriching(section, found),
+        ladder: Ladder::new(rising(section, "retry", found)),
+    }
 }

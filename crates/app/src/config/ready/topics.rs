@@ -1,5 +1,7 @@
 //! Topics that sources share: each event must belong to one of them, and nobody's inner topics may be an input.
 
+use longshore_core::source::Route;
+
 use super::source::Drafted;
 use crate::config::problem::Findings;
 
@@ -45,7 +47,7 @@ fn shared_topic(earlier: &Drafted, later: &Drafted, found: &mut Findings) {
             );
             found.error(&two.at, format!("{}.topic", later.path), message);
         }
-        (Some(a), Some(b)) if a.header == b.header && a.field == b.field => {
+        (Some(a), Some(b)) if a.by == b.by => {
             for (at, value) in b.equals.iter().filter(|(_, value)| a.equals.iter().any(|(_, other)| other == value)) {
                 let message = format!("'{value}' belongs to the source {} already; name it in one of the two", earlier.name);
                 found.error(at, format!("{}.when.equals", later.path), message);
@@ -61,7 +63,7 @@ fn alone(source: &Drafted, sources: &[Drafted], found: &mut Findings) {
     let rest = |other: &Drafted| other.when.is_none() && other.topic.as_ref().is_some_and(|t| t.text == topic.text);
     if !sources.iter().any(rest) {
         let message = format!(
-            "events of the topic {} that no when names belong to nobody and are skipped; add a source without when to take them",
+            "events of the topic {} that no when names end as dead letters; add a source without when to take them",
             topic.text
         );
         found.warn(&when.at, format!("{}.when", source.path), message);
@@ -69,6 +71,23 @@ fn alone(source: &Drafted, sources: &[Drafted], found: &mut Findings) {
 }
 
 fn is_inner(topics: &longshore_stages::topics::Topics, input: &str) -> bool {
-    [topics.pending(), topics.results(), topics.dead_letters()].iter().any(|inner| inner == input)
+    let enriched = topics.clone().enriched().events();
+    [topics.pending(), topics.results(), topics.dead_letters(), enriched].iter().any(|inner| inner == input)
         || topics.tier_delay(input).is_some()
+}
+
+/// Tells each source of a shared topic, and each with a `when`, which events are its own.
+pub(super) fn route(sources: &mut [Drafted], found: &mut Findings) {
+    for n in 0..sources.len() {
+        let Some(topic) = sources[n].topic.as_ref().map(|topic| topic.text.clone()) else { continue };
+        let on_topic = sources.iter().filter(|other| other.topic.as_ref().is_some_and(|t| t.text == topic));
+        let list: Vec<_> = on_topic.map(|s| (s.name.clone(), s.when.as_ref().map(|when| when.condition.clone()))).collect();
+        let source = &mut sources[n];
+        if list.len() < 2 && source.when.is_none() {
+            continue;
+        }
+        if let Some(route) = found.keep(&source.name_at, &source.path, Route::new(&list, &source.name)) {
+            source.set_route(route);
+        }
+    }
 }
