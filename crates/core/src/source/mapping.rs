@@ -3,7 +3,7 @@
 use super::expression::MapError;
 use super::jmes::JmesMapping;
 use super::s3::{self, S3Mapping};
-use super::{Decoded, RawEvent, cloudevents, urls, xact};
+use super::{Decoded, Purpose, RawEvent, cloudevents, urls, xact};
 use crate::file_type::FileTypes;
 use crate::inventory::Shape;
 use crate::outcome::Failure;
@@ -119,10 +119,10 @@ impl Mapping {
         }
     }
 
-    pub(super) fn decode(&self, raw: &RawEvent<'_>) -> Result<Decoded, Failure> {
+    pub(super) fn decode(&self, raw: &RawEvent<'_>, purpose: Purpose) -> Result<Decoded, Failure> {
         match self {
             Mapping::Urls => urls::decode(raw),
-            Mapping::Xact => xact::decode(raw),
+            Mapping::Xact => xact::decode(raw, purpose),
             Mapping::Jmes(mapping) => mapping.decode(raw),
             Mapping::CloudEvents(mapping) => cloudevents::decode(mapping, raw),
             Mapping::S3(mapping) => mapping.decode(raw),

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::json;
 use super::xact_shape::{Data, DataField, Envelope, List};
-use super::{CARRIED_BYTES, Decoded, Item, Link, RawEvent, poison};
+use super::{CARRIED_BYTES, Decoded, Item, Link, Purpose, RawEvent, poison};
 use crate::format::Columns;
 use crate::ids::XACT_EVENT_NAMESPACE;
 use crate::outcome::Failure;
@@ -59,17 +59,17 @@ const ODD: &str = "an entry in the list of attachments is not a text";
 /// What stands in paths where the event does not say.
 const UNKNOWN: &str = "unknown";
 
-pub(super) fn decode(raw: &RawEvent<'_>) -> Result<Decoded, Failure> {
+pub(super) fn decode(raw: &RawEvent<'_>, purpose: Purpose) -> Result<Decoded, Failure> {
     let text = json::text_of("the event", raw.bytes)?;
     json::check_depth("the event", text)?;
     let envelope: Envelope<'_> = read("the event", text)?;
     match &envelope.data {
-        DataField::Missing => decode_event(&envelope, &Data::default()),
-        DataField::Object(data) => decode_event(&envelope, data),
-        DataField::Text(text) if text.trim() == "null" => decode_event(&envelope, &Data::default()),
+        DataField::Missing => decode_event(&envelope, &Data::default(), purpose),
+        DataField::Object(data) => decode_event(&envelope, data, purpose),
+        DataField::Text(text) if text.trim() == "null" => decode_event(&envelope, &Data::default(), purpose),
         DataField::Text(text) => {
             json::check_depth("the text in `data`", text)?;
-            decode_event(&envelope, &read("the text in `data`", text.trim())?)
+            decode_event(&envelope, &read("the text in `data`", text.trim())?, purpose)
         }
         DataField::Other(kind) => Err(poison(format!("`data` is {kind}; expected an object, or a text that holds one"))),
     }
@@ -86,7 +86,7 @@ fn read<'a, T: Deserialize<'a>>(what: &str, text: &'a str) -> Result<T, Failure>
     serde_json::from_str(text).map_err(|error| json::fault(what, &error))
 }
 
-fn decode_event(envelope: &Envelope<'_>, data: &Data<'_>) -> Result<Decoded, Failure> {
+fn decode_event(envelope: &Envelope<'_>, data: &Data<'_>, purpose: Purpose) -> Result<Decoded, Failure> {
     let event_type = event_type(envelope.event_type)?;
     let trace_id = trace_id(envelope)?;
     let version = version(envelope.version)?;
@@ -94,7 +94,10 @@ fn decode_event(envelope: &Envelope<'_>, data: &Data<'_>) -> Result<Decoded, Fai
     let (items, without_list) = items(&data.attachments);
     let subtype = subtype(&event_type);
     Ok(Decoded {
-        columns: event_columns(data, subtype, version, &items),
+        columns: match purpose {
+            Purpose::Row => event_columns(data, subtype, version, &items),
+            Purpose::Tasks => Columns::new(),
+        },
         task_columns: task_columns(data, subtype),
         event_time: event_time(envelope.event_time),
         trace_id: Some(trace_id),

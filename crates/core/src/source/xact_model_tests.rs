@@ -255,8 +255,11 @@ proptest! {
     #[test]
     fn the_fast_path_reads_what_the_model_reads(event in events()) {
         let bytes = event.to_string();
-        let read = decode(&RawEvent::of(bytes.as_bytes(), 0)).map(found).ok();
+        let read = decode(&RawEvent::of(bytes.as_bytes(), 0), Purpose::Row).map(found).ok();
         prop_assert_eq!(read, model(&event));
+        let tasks = decode(&RawEvent::of(bytes.as_bytes(), 0), Purpose::Tasks).map(found).ok();
+        let without_row = |found: Found| Found { columns: Columns::new(), ..found };
+        prop_assert_eq!(tasks, model(&event).map(without_row));
     }
 
     #[test]
@@ -264,8 +267,8 @@ proptest! {
         let mut bytes = event.to_string().into_bytes();
         let at = at.index(bytes.len());
         bytes[at] = byte;
-        let _ = decode(&RawEvent::of(&bytes, 0));
-        let _ = decode(&RawEvent::of(&bytes[..at], 0));
+        let _ = decode(&RawEvent::of(&bytes, 0), Purpose::Row);
+        let _ = decode(&RawEvent::of(&bytes[..at], 0), Purpose::Row);
     }
 }
 

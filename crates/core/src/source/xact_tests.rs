@@ -493,7 +493,7 @@ fn ten_thousand_attachments_are_ten_thousand_tasks() {
 #[test]
 #[ignore = "a measurement"]
 fn measure() {
-    let (source, rounds) = (source(), 200_000);
+    let (source, rounds) = (source(), 20_000);
     let raw = RawEvent::of(SAMPLE.as_bytes(), NOW);
     let per_event = |what: &str, work: &mut dyn FnMut()| {
         let start = Instant::now();
@@ -503,6 +503,8 @@ fn measure() {
     per_event("read", &mut || {
         drop(read::<Envelope<'_>>("the event", SAMPLE).map(|e| std::hint::black_box(e.event_type.is_some())))
     });
-    per_event("decode", &mut || drop(std::hint::black_box(decode(&raw))));
+    per_event("decode for tasks", &mut || drop(std::hint::black_box(decode(&raw, Purpose::Tasks))));
+    per_event("decode", &mut || drop(std::hint::black_box(decode(&raw, Purpose::Row))));
+    per_event("plan tasks", &mut || drop(std::hint::black_box(source.plan_tasks(&raw))));
     per_event("plan", &mut || drop(std::hint::black_box(source.plan(&raw))));
 }
