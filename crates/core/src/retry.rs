@@ -15,6 +15,8 @@ pub struct Ladder {
     pub max_waits: u32,
     /// How long a throttled task may wait in all, from its first wait on.
     pub max_waiting: Duration,
+    /// How long a task may wait in all for a host that does not answer, from its first wait on.
+    pub max_dark: Duration,
     /// The longest `Retry-After` that is honoured whole.
     pub max_retry_after: Duration,
 }
@@ -22,7 +24,8 @@ pub struct Ladder {
 impl Ladder {
     /// The ladder of a service: `Retry-After` up to one hour, up to 100 waits or 24 hours.
     pub fn new(delays: Vec<Duration>) -> Self {
-        Ladder { delays, max_waits: 100, max_waiting: Duration::from_secs(24 * 3600), max_retry_after: Duration::from_secs(3600) }
+        let day = Duration::from_secs(24 * 3600);
+        Ladder { delays, max_waits: 100, max_waiting: day, max_dark: day, max_retry_after: Duration::from_secs(3600) }
     }
 
     /// `Retry-After` as far as we honour it.
@@ -54,17 +57,54 @@ pub fn after(ladder: &Ladder, task: &mut Task, failure: &Failure, now: Micros) -
     }
 }
 
-/// Moves a task out of the way without an attempt spent: its host is parked, or it stands at the head of a stuck
-/// window. The tier is the one nearest `delay`, doubled with each move; bounded by the task's age only.
-pub fn move_off(ladder: &Ladder, task: &mut Task, delay: Duration, now: Micros) -> Next {
-    if ladder.delays.is_empty() || too_old(ladder, task, now) {
-        note(task, &Failure::new(Class::Transient, Reason::HeadOfLine, "held up other tasks for too long"), now);
-        return spend(ladder, task);
+/// Why a task is moved out of the way of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hindrance {
+    /// Its host asked us to wait.
+    Parked,
+    /// Its host does not answer.
+    Dark,
+    /// It stands at the head of a stuck window.
+    Head,
+    /// The store is away.
+    Store,
+}
+
+impl Hindrance {
+    fn limit(self, ladder: &Ladder) -> Duration {
+        match self {
+            Hindrance::Dark => ladder.max_dark,
+            Hindrance::Parked | Hindrance::Head | Hindrance::Store => ladder.max_waiting,
+        }
+    }
+
+    /// The failure of a task that has waited for as long as it may.
+    pub fn failure(self) -> Failure {
+        let (reason, message) = match self {
+            Hindrance::Parked => (Reason::HostThrottled, "the host asked to wait for too long"),
+            Hindrance::Dark => (Reason::Connect, "the host did not answer for too long"),
+            Hindrance::Head => (Reason::HeadOfLine, "held up other tasks for too long"),
+            Hindrance::Store => (Reason::Internal, "the store was away for too long"),
+        };
+        Failure::new(Class::Transient, reason, message)
+    }
+}
+
+/// Moves a task out of the way without an attempt spent. The tier is the one nearest `delay`, doubled with each move;
+/// bounded by the task's age only, beyond which each move is an attempt that failed. Nothing where there is no tier to
+/// wait in: the task keeps its place.
+pub fn move_off(ladder: &Ladder, task: &mut Task, why: Hindrance, delay: Duration, now: Micros) -> Option<Next> {
+    if ladder.delays.is_empty() {
+        return None;
+    }
+    if has_waited(task, now) > micros(why.limit(ladder)) {
+        note(task, &why.failure(), now);
+        return Some(spend(ladder, task));
     }
     let doubled = delay.saturating_mul(1 << task.moves.min(16));
     task.moves += 1;
     task.waiting_since.get_or_insert(now);
-    Next::Tier(nearest(&ladder.delays, doubled))
+    Some(Next::Tier(nearest(&ladder.delays, doubled)))
 }
 
 fn note(task: &mut Task, failure: &Failure, now: Micros) {
@@ -74,12 +114,15 @@ fn note(task: &mut Task, failure: &Failure, now: Micros) {
 }
 
 fn may_wait(ladder: &Ladder, task: &Task, now: Micros) -> bool {
-    !ladder.delays.is_empty() && task.waits < ladder.max_waits && !too_old(ladder, task, now)
+    !ladder.delays.is_empty() && task.waits < ladder.max_waits && has_waited(task, now) <= micros(ladder.max_waiting)
 }
 
-fn too_old(ladder: &Ladder, task: &Task, now: Micros) -> bool {
-    let waited = now.saturating_sub(task.waiting_since.unwrap_or(now));
-    waited > i64::try_from(ladder.max_waiting.as_micros()).unwrap_or(i64::MAX)
+fn has_waited(task: &Task, now: Micros) -> Micros {
+    now.saturating_sub(task.waiting_since.unwrap_or(now))
+}
+
+fn micros(duration: Duration) -> Micros {
+    Micros::try_from(duration.as_micros()).unwrap_or(Micros::MAX)
 }
 
 fn wait(ladder: &Ladder, task: &mut Task, failure: &Failure, now: Micros) -> Next {
@@ -164,11 +207,32 @@ mod tests {
     #[test]
     fn moving_off_spends_no_attempt_and_waits_longer_each_time() {
         let (ladder, mut task) = (ladder(), Task::default());
-        let tiers: Vec<_> = (0..4).map(|now| move_off(&ladder, &mut task, Duration::from_secs(1), now)).collect();
-        assert_eq!(tiers, [Next::Tier(0), Next::Tier(1), Next::Tier(1), Next::Tier(2)]);
-        assert_eq!((task.attempts, task.waits, task.waiting_since), (0, 0, Some(0)));
-        assert_eq!(task.last_error, None, "nothing failed");
-        assert_eq!(move_off(&ladder, &mut task, Duration::ZERO, 86_401 * SECOND), Next::Tier(0));
-        assert_eq!(task.attempts, 1, "after a day in the way an attempt is spent");
+        let mut off = |seconds, now| move_off(&ladder, &mut task, Hindrance::Head, Duration::from_secs(seconds), now);
+        let tiers: Vec<_> = (0..4).map(|now| off(1, now)).collect();
+        assert_eq!(tiers, [0, 1, 1, 2].map(|tier| Some(Next::Tier(tier))));
+        assert_eq!(off(0, 86_401 * SECOND), Some(Next::Tier(0)));
+        assert_eq!((task.attempts, task.waits, task.waiting_since), (1, 0, Some(0)), "after a day, a move is an attempt");
+        assert_eq!(task.first_error.map(|e| e.reason), Some(Reason::HeadOfLine));
+    }
+
+    #[test]
+    fn each_hindrance_has_its_patience_and_its_reason() {
+        let ladder = Ladder { max_dark: Duration::from_secs(60), ..ladder() };
+        for (why, patience, reason) in [
+            (Hindrance::Dark, 60, Reason::Connect),
+            (Hindrance::Parked, 86_400, Reason::HostThrottled),
+            (Hindrance::Store, 86_400, Reason::Internal),
+        ] {
+            let mut task = Task { waiting_since: Some(0), attempts: 3, ..Task::default() };
+            let at = |now| now * SECOND;
+            assert_eq!(move_off(&ladder, &mut task, why, Duration::ZERO, at(patience)), Some(Next::Tier(0)), "{why:?}");
+            assert_eq!((task.attempts, &task.last_error), (3, &None));
+            assert_eq!(move_off(&ladder, &mut task, why, Duration::ZERO, at(patience) + 1), Some(Next::DeadLetter), "{why:?}");
+            assert_eq!(task.last_error.map(|e| e.reason), Some(reason));
+        }
+        let none = Ladder::new(Vec::new());
+        let mut task = Task::default();
+        assert_eq!(move_off(&none, &mut task, Hindrance::Parked, Duration::ZERO, 0), None);
+        assert_eq!(task, Task::default());
     }
 }
