@@ -14,10 +14,11 @@
 use std::borrow::Cow;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use longshore_core::format::{
-    self, DeadLetter, Enriched, ErrorNote, FormatError, HEADER_INPUT, HEADER_TRUNCATED, HEADER_URL_FIELD,
+    self, DeadLetter, Enriched, ErrorNote, FormatError, HEADER_INPUT, HEADER_LIFE, HEADER_TRUNCATED, HEADER_URL_FIELD,
 };
 use longshore_core::outcome::{Class, Failure, Reason};
 use longshore_core::source::{Attachment, RawEvent, Source};
@@ -25,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::StageError;
-use crate::patience::{join, until_done};
+use crate::patience::Patience;
 use crate::ports::{Clock, Delivery, Log, Message, Partition, Received};
 use crate::progress::Progress;
 use crate::topics::Topics;
@@ -47,6 +48,8 @@ pub struct Ingest {
     pub progress: Arc<Progress>,
     /// Attachments that have a task in the log already.
     pub seen: Seen,
+    /// How long it goes on trying once it drains.
+    pub grace: Duration,
 }
 
 /// A bounded set of ids, oldest out first.
@@ -122,7 +125,8 @@ impl Ingest {
     pub async fn run(mut self, drain: CancellationToken) -> Result<(), StageError> {
         let topics = self.topics.clone();
         let events = topics.events();
-        let mut consumer = join(self.log.as_ref(), &topics.ingest_group(), &[&events]).await?;
+        let patience = Patience::new(drain.clone(), self.grace);
+        let mut consumer = patience.join(self.log.as_ref(), &topics.ingest_group(), &[&events]).await?;
         loop {
             let delivery = tokio::select! {
                 biased;
@@ -137,7 +141,7 @@ impl Ingest {
                 Delivery::Records { partition, epoch, records } => {
                     let next = records.last().map_or(0, |r| r.offset + 1);
                     let output = self.plan(&partition, &records);
-                    self.append(&topics, output).await?;
+                    self.append(&patience, &topics, output).await?;
                     consumer.commit(&partition, epoch, next).await?;
                     Progress::add(&self.progress.events, records.len() as u64);
                 }
@@ -148,6 +152,8 @@ impl Ingest {
 
     fn plan(&mut self, partition: &Partition, records: &[Received]) -> Output {
         let mut output = Output::default();
+        let nulls = records.iter().filter(|r| r.message.value.is_none()).count();
+        Progress::add(&self.progress.skipped_nulls, nulls as u64);
         for record in records.iter().filter(|r| r.message.value.is_some()) {
             let unwrapped = match Unwrapped::read(&self.source, record) {
                 Ok(unwrapped) => unwrapped,
@@ -157,9 +163,12 @@ impl Ingest {
                     continue;
                 }
             };
-            match self.source.plan(&unwrapped.raw()) {
+            match self.source.plan_tasks(&unwrapped.raw()) {
                 Ok(planned) => {
-                    for attachment in planned.event().map(|event| event.attachments).unwrap_or_default() {
+                    let event = planned.event();
+                    let without_list = event.as_ref().is_some_and(|event| event.without_list);
+                    Progress::add(&self.progress.without_list, u64::from(without_list));
+                    for attachment in event.map(|event| event.attachments).unwrap_or_default() {
                         self.attachment(attachment, partition, record, &mut output);
                     }
                 }
@@ -194,21 +203,30 @@ impl Ingest {
     fn poison(&self, failure: Failure, original: Option<&[u8]>, partition: &Partition, record: &Received) -> Message {
         self.progress.count_failure(failure.class, failure.reason);
         let error = ErrorNote::of(&failure, self.clock.now());
+        let life = format::life_of(record.message.header(HEADER_LIFE));
         let letter = DeadLetter::of_poison(&self.source.name, error, original, input_of(partition, record));
-        Message { key: record.message.key.clone(), value: Some(format::encode(&letter).into()), headers: Vec::new() }
+        let letter = DeadLetter { life, ..letter };
+        let (key, headers) = (record.message.key.clone(), headers_of_poison(record, life));
+        Message { key, value: Some(format::encode(&letter).into()), headers }
     }
 
-    async fn append(&self, topics: &Topics, output: Output) -> Result<(), StageError> {
+    async fn append(&self, patience: &Patience, topics: &Topics, output: Output) -> Result<(), StageError> {
         let (pending, dead) = (topics.pending(), topics.dead_letters());
         let append = |topic, batch: Vec<Message>| async move {
             if batch.is_empty() {
                 return Ok(());
             }
-            until_done("appending tasks", || self.log.append(topic, batch.clone())).await
+            patience.until_done("appending tasks", || self.log.append(topic, batch.clone())).await
         };
         let (tasks, letters) = tokio::join!(append(&pending, output.pending), append(&dead, output.dead_letters));
         tasks.and(letters)
     }
+}
+
+/// The headers of the dead letter of an event: the event's own, so that a replay gives it back as it came, and its life.
+pub(crate) fn headers_of_poison(record: &Received, life: u32) -> Vec<(String, Bytes)> {
+    let own = record.message.headers.iter().filter(|(name, _)| name != HEADER_LIFE).cloned();
+    own.chain([(HEADER_LIFE.to_owned(), Bytes::from(life.to_string()))]).collect()
 }
 
 /// Where an event was read, for people.

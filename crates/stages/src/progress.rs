@@ -11,14 +11,22 @@ use longshore_core::outcome::{Class, Reason};
 pub struct Progress {
     /// Events that ingest has decoded or refused.
     pub events: AtomicU64,
+    /// Messages without a value in the input, which nobody looks at.
+    pub skipped_nulls: AtomicU64,
+    /// Events where something else stands where the list of attachments is expected; it was taken for none.
+    pub without_list: AtomicU64,
     /// Tasks that ingest has made.
     pub tasks: AtomicU64,
     /// Attachments stored by this run's downloads.
     pub stored: AtomicU64,
     /// Their bytes.
     pub stored_bytes: AtomicU64,
-    /// Attempts that went to a retry tier.
+    /// Attempts that failed and went to a retry tier.
     pub retries: AtomicU64,
+    /// Times that a task went to a tier because its host said wait; no attempt was spent.
+    pub waits: AtomicU64,
+    /// Tasks that were moved out of the way of others into a tier; no attempt was spent.
+    pub moved: AtomicU64,
     /// Dead letters written.
     pub failed: AtomicU64,
     /// Bytes read from origins, kept or not.

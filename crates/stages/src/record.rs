@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::StageError;
 use crate::ingest::Unwrapped;
-use crate::patience::{join, until_done};
+use crate::patience::Patience;
 use crate::ports::{Clock, Consumer, Delivery, Epoch, Log, LogPosition, Message, Partition, Received, Table};
 use crate::progress::Progress;
 use crate::topics::Topics;
@@ -76,26 +76,29 @@ pub struct Record {
     pub gather_events: Gather,
     /// Once cancelled, rows are committed as soon as nothing more is at hand: the input has ended.
     pub hurry: CancellationToken,
+    /// How long it goes on trying once it drains.
+    pub grace: Duration,
 }
 
 impl Record {
     /// Runs the three committers until `drain` is cancelled; each commits what it has gathered, then leaves.
     pub async fn run(self, drain: CancellationToken) -> Result<(), StageError> {
         let topics = self.topics.clone();
-        let results = self.committer(topics.record_results_group(), topics.results(), self.gather);
-        let failures = self.committer(topics.record_failures_group(), topics.dead_letters(), self.gather);
-        let events = self.committer(topics.record_events_group(), topics.events(), self.gather_events);
+        let patience = Patience::new(drain.clone(), self.grace);
+        let results = self.committer(topics.record_results_group(), topics.results(), self.gather, &patience);
+        let failures = self.committer(topics.record_failures_group(), topics.dead_letters(), self.gather, &patience);
+        let events = self.committer(topics.record_events_group(), topics.events(), self.gather_events, &patience);
         tokio::try_join!(
-            results.run(Results(self.clone(), topics.dead_letters()), self.tables.attachments.clone(), &drain),
-            failures.run(Failures(self.clone()), self.tables.failed.clone(), &drain),
+            results.run(Results(self.clone(), topics.dead_letters(), patience.clone()), self.tables.attachments.clone(), &drain),
+            failures.run(Failures(self.clone(), patience.clone()), self.tables.failed.clone(), &drain),
             events.run(Events(self.clone()), self.tables.events.clone(), &drain),
         )?;
         Ok(())
     }
 
-    fn committer(&self, group: String, topic: String, gather: Gather) -> Committer {
+    fn committer(&self, group: String, topic: String, gather: Gather, patience: &Patience) -> Committer {
         let (log, progress, hurry) = (self.log.clone(), self.progress.clone(), self.hurry.clone());
-        Committer { log, progress, hurry, group, topic, gather }
+        Committer { log, progress, hurry, group, topic, gather, patience: patience.clone() }
     }
 }
 
@@ -114,6 +117,7 @@ struct Committer {
     group: String,
     topic: String,
     gather: Gather,
+    patience: Patience,
 }
 
 /// Rows that wait for their commit, and what may be committed to the log after it.
@@ -134,7 +138,7 @@ enum Gathered {
 
 impl Committer {
     async fn run(self, mut planner: impl Planner, table: Arc<dyn Table>, drain: &CancellationToken) -> Result<(), StageError> {
-        let mut consumer = join(self.log.as_ref(), &self.group, &[&self.topic]).await?;
+        let mut consumer = self.patience.join(self.log.as_ref(), &self.group, &[&self.topic]).await?;
         loop {
             let mut batch = Batch::default();
             let gathered = self.gather(&mut planner, consumer.as_mut(), &mut batch, drain).await?;
@@ -210,18 +214,18 @@ impl Committer {
                 watermark: *next,
             };
             let positions: Vec<_> = batch.next.iter().map(position).collect();
-            let appended = until_done("committing rows", || table.append(&batch.rows, &positions)).await?;
+            let appended = self.patience.until_done("committing rows", || table.append(&batch.rows, &positions)).await?;
             Progress::add(planner.counter(&self.progress), appended.added as u64);
         }
         for (partition, (epoch, next)) in batch.next {
             consumer.commit(&partition, epoch, next).await?;
         }
-        until_done("maintaining a table", || table.maintain()).await
+        self.patience.until_done("maintaining a table", || table.maintain()).await
     }
 }
 
 /// results → attachments.
-struct Results(Record, String);
+struct Results(Record, String, Patience);
 
 #[async_trait]
 impl Planner for Results {
@@ -239,7 +243,7 @@ impl Planner for Results {
             }
         }
         if !poison.is_empty() {
-            until_done("appending dead letters", || self.0.log.append(&self.1, poison.clone())).await?;
+            self.2.until_done("appending dead letters", || self.0.log.append(&self.1, poison.clone())).await?;
         }
         Ok(rows)
     }
@@ -272,7 +276,7 @@ pub(crate) fn poison(
 }
 
 /// dlq → attachments_failed.
-struct Failures(Record);
+struct Failures(Record, Patience);
 
 #[async_trait]
 impl Planner for Failures {
@@ -293,7 +297,7 @@ impl Planner for Failures {
         }
         let keys: Vec<_> = rows.iter().map(|row| inventory::key(row.key.id)).collect();
         let attachments = &self.0.tables.attachments;
-        let stored = until_done("looking up stored attachments", || attachments.known(&keys)).await?;
+        let stored = self.1.until_done("looking up stored attachments", || attachments.known(&keys)).await?;
         let mut stored = stored.into_iter();
         rows.retain(|_| !stored.next().unwrap_or(false));
         Ok(rows)

@@ -19,7 +19,7 @@ use longshore_core::time::Micros;
 use tokio_util::sync::CancellationToken;
 
 use crate::StageError;
-use crate::patience::{join, until_done};
+use crate::patience::Patience;
 use crate::ports::{Clock, Consumer, Delivery, Epoch, Log, Message, Partition, Received};
 
 /// How many records of a partition are held in memory before it is paused.
@@ -39,6 +39,8 @@ pub struct Retry {
     pub to: String,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// How long it goes on trying once the stage drains.
+    pub grace: Duration,
 }
 
 struct Tier {
@@ -62,14 +64,15 @@ impl Retry {
             drain.cancelled().await;
             return Ok(());
         }
-        let mut consumer = join(self.log.as_ref(), &self.group, &names).await?;
+        let patience = Patience::new(drain.clone(), self.grace);
+        let mut consumer = patience.join(self.log.as_ref(), &self.group, &names).await?;
         let mut tiers = BTreeMap::new();
         loop {
             tokio::select! {
                 biased;
                 () = drain.cancelled() => break,
                 () = tokio::time::sleep(self.wait(&tiers)), if tiers.values().any(|t: &Tier| !t.held.is_empty()) => {
-                    self.release_due(consumer.as_mut(), &mut tiers).await?;
+                    self.release_due(&patience, consumer.as_mut(), &mut tiers).await?;
                 }
                 delivery = consumer.next() => {
                     let delivery = delivery?;
@@ -87,13 +90,18 @@ impl Retry {
         Duration::from_micros(u64::try_from(micros).unwrap_or(0))
     }
 
-    async fn release_due(&self, consumer: &mut dyn Consumer, tiers: &mut BTreeMap<Partition, Tier>) -> Result<(), StageError> {
+    async fn release_due(
+        &self,
+        patience: &Patience,
+        consumer: &mut dyn Consumer,
+        tiers: &mut BTreeMap<Partition, Tier>,
+    ) -> Result<(), StageError> {
         for (partition, tier) in tiers {
             let now = self.clock.now();
             let due = tier.held.iter().take(BATCH).take_while(|r| r.appended_at.saturating_add(tier.delay) <= now).count();
             let batch: Vec<Message> = tier.held.iter().take(due).map(|r| r.message.clone()).collect();
             let Some(next) = due.checked_sub(1).and_then(|last| tier.held.get(last)).map(|r| r.offset + 1) else { continue };
-            until_done("appending due tasks", || self.log.append(&self.to, batch.clone())).await?;
+            patience.until_done("appending due tasks", || self.log.append(&self.to, batch.clone())).await?;
             tier.held.drain(..due);
             consumer.commit(partition, tier.epoch, next).await?;
             if tier.paused && tier.held.len() < HELD / 2 {

@@ -18,6 +18,7 @@
 
 mod attempt;
 mod sink;
+mod slots;
 mod worker;
 
 use std::collections::{HashMap, VecDeque};
@@ -25,30 +26,36 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_core::format::{self, FormatError, HEADER_LIFE, Task};
-use longshore_core::hosts::{Hosts, authority};
-use longshore_core::retry::{self, Ladder, Next};
+use longshore_core::hosts::{Breaking, Hosts, Signal, Standing, authority};
+use longshore_core::policy::expiry;
+use longshore_core::retry::{Hindrance, Ladder};
 use longshore_core::source::Source;
 use longshore_core::time::Micros;
 use longshore_core::tracker::{Started, Tracker};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::StageError;
-use crate::patience::join;
+use crate::patience::Patience;
 use crate::ports::{Clock, Consumer, Delivery, Epoch, Log, Origin, Partition, Received, Store};
 use crate::progress::Progress;
 use crate::record::poison;
 use crate::refresh::Refresh;
 use crate::topics::Topics;
-use sink::{Outgoing, Sink, message};
+use sink::{Outgoing, Sink};
+use slots::Slots;
 use worker::{News, Worker};
 
-/// How long the head of a half-full window may run before the others pass it.
-const STUCK: Duration = Duration::from_secs(30);
+/// How long the head of a half-full window may run before the others pass it, unless the limits say otherwise.
+pub const STUCK: Duration = Duration::from_secs(30);
 /// How often watermarks are committed.
 const COMMIT_EVERY: Duration = Duration::from_millis(200);
+/// Tasks that stay in the window for a host that does not answer: one tries, the others wait in a tier.
+const PROBES: usize = 1;
+/// What is left to the way to the log after the downloads' grace.
+const LAST_APPENDS: Duration = Duration::from_secs(2);
 /// Outcomes on their way to the log.
 const OUTCOMES: usize = 2_048;
 
@@ -71,6 +78,8 @@ pub struct Limits {
     pub publishing: usize,
     /// How long downloads under way may go on once the stage drains.
     pub grace: Duration,
+    /// How long the head of a half-full window may run before the others pass it; [`STUCK`].
+    pub stuck: Duration,
 }
 
 impl Limits {
@@ -101,6 +110,8 @@ pub struct Download {
     pub ladder: Ladder,
     /// Bounds.
     pub limits: Limits,
+    /// The download slots, one permit each; [`Limits::slots`] of them, shared by all download stages of a process.
+    pub slots: Arc<Semaphore>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Where it counts.
@@ -132,7 +143,7 @@ struct Running {
     jobs: HashMap<u64, Job>,
     next_job: u64,
     hosts: Hosts<u64>,
-    in_flight: usize,
+    slots: Slots,
     /// Records that came while their window was full; their partition is paused.
     held: HashMap<Partition, (Epoch, VecDeque<Received>)>,
     workers: JoinSet<()>,
@@ -146,21 +157,22 @@ impl Download {
     pub async fn run(self, drain: CancellationToken) -> Result<(), StageError> {
         let topics = self.topics.clone();
         let pending = topics.pending();
-        let consumer = join(self.log.as_ref(), &topics.download_group(), &[&pending]).await?;
+        let patience = Patience::new(drain.clone(), self.limits.grace + LAST_APPENDS);
+        let consumer = patience.join(self.log.as_ref(), &topics.download_group(), &[&pending]).await?;
         let (outcomes, outgoing) = mpsc::channel(OUTCOMES);
         let (reports, done) = mpsc::channel(8);
         let (news_sender, news) = mpsc::channel(OUTCOMES);
         let worker = Arc::new(Worker::new(&self, outcomes, news_sender));
-        let sink = Sink { log: self.log.clone(), topics: worker::destinations(&topics, &self.ladder) };
+        let sink = Sink { log: self.log.clone(), topics: worker::destinations(&topics, &self.ladder), patience };
         let mut sink = tokio::spawn(sink.run(outgoing, reports));
         let mut running = Running {
             tracker: Tracker::new(self.limits.window),
-            hosts: Hosts::new(self.limits.per_host),
+            hosts: Hosts::new(self.limits.per_host, if self.ladder.delays.is_empty() { Breaking::Off } else { Breaking::On }),
+            slots: Slots::new(self.slots.clone()),
             stage: self,
             consumer,
             jobs: HashMap::new(),
             next_job: 0,
-            in_flight: 0,
             held: HashMap::new(),
             workers: JoinSet::new(),
             worker,
@@ -197,6 +209,7 @@ impl Running {
                 }
                 Some(news) = self.news.recv() => self.hear(news)?,
                 Some(ended) = self.workers.join_next(), if !self.workers.is_empty() => unbroken(ended)?,
+                () = self.slots.freed() => {}
                 _ = commit.tick() => self.tick().await?,
                 delivery = self.consumer.next() => {
                     let delivery = delivery?;
@@ -208,14 +221,26 @@ impl Running {
 
     /// Starts what may start.
     fn dispatch(&mut self) {
-        let slots = self.stage.limits.slots();
-        while self.in_flight < slots {
-            let Some(id) = self.hosts.pop(self.stage.clock.now()) else { return };
+        let now = self.stage.clock.now();
+        while self.hosts.has_turn(now) {
+            let Some(slot) = self.slots.take() else { return };
+            let Some(id) = self.hosts.pop(now) else { continue };
             let Some(job) = self.jobs.get_mut(&id) else { continue };
+            if self.tracker.watermark(&job.partition, job.epoch).is_none() {
+                self.forget(id, now);
+                continue;
+            }
             job.running_since = Some(Instant::now());
-            self.in_flight += 1;
             Progress::add(&self.stage.progress.in_flight, 1);
-            self.workers.spawn(self.worker.clone().run(id, job.task.clone()));
+            self.workers.spawn(self.worker.clone().run(id, job.task.clone(), slot));
+        }
+        self.slots.leave();
+    }
+
+    /// A job whose partition is another's by now: the new owner does it.
+    fn forget(&mut self, id: u64, now: Micros) {
+        if let Some(job) = self.jobs.remove(&id) {
+            self.hosts.done(&authority(&job.task.url), Signal::Silent, now);
         }
     }
 
@@ -288,35 +313,47 @@ impl Running {
         Ok(())
     }
 
-    /// Queues a job at its host; or moves it off, if the host is parked and holds its share of the window already.
+    /// Queues a job at its host; or moves it off, if its host may not be asked now and holds its share of the window.
     fn queue(&mut self, id: u64, task: &Task) {
-        let host = authority(&task.url);
-        let now = self.stage.clock.now();
-        match self.hosts.parked_until(host, now) {
-            Some(until) if self.hosts.queued_of(host) >= self.share() => {
-                self.move_off(id, Duration::from_micros(until.saturating_sub(now).unsigned_abs()));
-            }
-            _ => self.hosts.push(host, id),
+        let (host, now) = (authority(&task.url), self.stage.clock.now());
+        let standing = self.hosts.standing(&host, now);
+        if let Some((why, until, share)) = self.hindrance(standing)
+            && self.hosts.queued_of(&host) >= share
+            && self.move_off(id, why, wait(until, now))
+        {
+            return;
+        }
+        match expiry::is_urgent(&task.url, now) {
+            true => self.hosts.push_urgent(&host, id, now),
+            false => self.hosts.push(&host, id, now),
         }
     }
 
-    /// Sends a copy of a job's task to a tier; the job is done once the copy is durable.
-    fn move_off(&mut self, id: u64, delay: Duration) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
+    /// Why a host's jobs have to wait, until when, and how many of them may do so in the window.
+    fn hindrance(&self, standing: Standing) -> Option<(Hindrance, Micros, usize)> {
+        match standing {
+            Standing::Open => None,
+            Standing::Parked(until) => Some((Hindrance::Parked, until, (self.stage.limits.window / 4).max(1))),
+            Standing::Broken(until) => Some((Hindrance::Dark, until, PROBES)),
+        }
+    }
+
+    /// Sends a copy of a job's task to a tier; the job is done once the copy is durable. False where the task can go
+    /// nowhere and keeps its place.
+    fn move_off(&mut self, id: u64, why: Hindrance, delay: Duration) -> bool {
+        let Some(job) = self.jobs.get_mut(&id) else { return false };
+        let Some((topic, message)) = self.worker.move_off(&job.task, why, delay) else { return false };
         job.passed = true;
-        let mut task = (*job.task).clone();
-        match retry::move_off(&self.stage.ladder, &mut task, delay, self.stage.clock.now()) {
-            Next::Tier(tier) => {
-                let outgoing =
-                    Outgoing { topic: worker::tier(tier), message: message(&task.trace_id, task.life, &task), job: id };
-                self.workers.spawn(self.worker.clone().send(outgoing));
-            }
-            // No tier to wait in: it keeps its place.
-            Next::DeadLetter => {
-                let host = authority(&job.task.url).to_owned();
-                if job.running_since.is_none() {
-                    self.hosts.push(&host, id);
-                }
+        self.workers.spawn(self.worker.clone().send(Outgoing { topic, message, job: id }));
+        true
+    }
+
+    /// Moves off what a host holds beyond its share, so that others get in.
+    fn make_room(&mut self, host: &str, why: Hindrance, share: usize, delay: Duration) {
+        let now = self.stage.clock.now();
+        for id in self.hosts.take_excess(host, share, now) {
+            if !self.move_off(id, why, delay) {
+                self.hosts.push(host, id, now);
             }
         }
     }
@@ -344,37 +381,24 @@ impl Running {
 
     fn hear(&mut self, news: News) -> Result<(), StageError> {
         match news {
-            News::SlotFreed { host, park_until } => {
-                self.in_flight = self.in_flight.saturating_sub(1);
+            News::SlotFreed { host, signal, park_until } => {
                 Progress::take(&self.stage.progress.in_flight, 1);
+                let now = self.stage.clock.now();
                 if let Some(until) = park_until {
-                    self.park(&host, until);
+                    self.hosts.park(&host, until, now);
                 }
-                // Last: an idle host is forgotten, unless it is parked.
-                self.hosts.done(&host, self.stage.clock.now());
+                let standing = self.hosts.done(&host, signal, now);
+                if let Some((why, until, share)) = self.hindrance(standing) {
+                    self.make_room(&host, why, share, wait(until, now));
+                }
                 Ok(())
             }
             News::StoreBroken(message) => Err(StageError(message)),
         }
     }
 
-    /// Parks a host; what it holds of the window beyond its share goes to a tier, so that others get in.
-    fn park(&mut self, host: &str, until: Micros) {
-        self.hosts.park(host, until);
-        let wait = until.saturating_sub(self.stage.clock.now()).unsigned_abs();
-        for id in self.hosts.take_excess(host, self.share()) {
-            self.move_off(id, Duration::from_micros(wait));
-        }
-    }
-
-    /// The part of a window that a parked host may hold.
-    fn share(&self) -> usize {
-        (self.stage.limits.window / 4).max(1)
-    }
-
     async fn tick(&mut self) -> Result<(), StageError> {
         let now = self.stage.clock.now();
-        self.hosts.forget_idle(now);
         self.stage.progress.parked.store(self.hosts.parked(now) as u64, std::sync::atomic::Ordering::Relaxed);
         self.pass_stuck_heads();
         self.commit().await
@@ -394,7 +418,9 @@ impl Running {
         let heads: Vec<(Partition, u64)> = heads.filter_map(|(p, _)| self.tracker.head(p).map(|h| (p.clone(), h))).collect();
         for (partition, head) in heads {
             let is_head = |job: &Job| job.offset == head && job.partition == partition && !job.passed;
-            let stuck = |job: &Job| job.running_since.unwrap_or(job.admitted).elapsed() >= STUCK && self.waits_in_vain(job);
+            let stuck = |job: &Job| {
+                job.running_since.unwrap_or(job.admitted).elapsed() >= self.stage.limits.stuck && self.waits_in_vain(job)
+            };
             let found = self.jobs.iter().find(|(_, job)| is_head(job) && stuck(job)).map(|(id, _)| *id);
             if let Some(id) = found {
                 self.pass(id);
@@ -402,22 +428,25 @@ impl Running {
         }
     }
 
-    /// Whether a job runs, or its host is parked: a host that merely has much to do comes to its jobs in turn.
+    /// Whether a job runs, or its host may not be asked: a host that merely has much to do comes to its jobs in turn.
     fn waits_in_vain(&self, job: &Job) -> bool {
         let now = self.stage.clock.now();
-        job.running_since.is_some() || self.hosts.parked_until(authority(&job.task.url), now).is_some()
+        job.running_since.is_some() || self.hosts.standing(&authority(&job.task.url), now) != Standing::Open
     }
 
-    /// Lets the others pass a job that holds its window up. If it still waits for a parked host, all that waits
-    /// with it goes along.
+    /// Lets the others pass a job that holds its window up. If it still waits for its host, all that waits with it
+    /// goes along.
     fn pass(&mut self, id: u64) {
         let Some(job) = self.jobs.get(&id) else { return };
-        let host = authority(&job.task.url).to_owned();
-        if job.running_since.is_some() {
-            return self.move_off(id, STUCK);
-        }
-        for excess in self.hosts.take_excess(&host, 0) {
-            self.move_off(excess, STUCK);
+        let (host, stuck) = (authority(&job.task.url).into_owned(), self.stage.limits.stuck);
+        match job.running_since {
+            Some(_) => drop(self.move_off(id, Hindrance::Head, stuck)),
+            None => {
+                let standing = self.hosts.standing(&host, self.stage.clock.now());
+                if let Some((why, ..)) = self.hindrance(standing) {
+                    self.make_room(&host, why, 0, stuck);
+                }
+            }
         }
     }
 
@@ -447,6 +476,10 @@ impl Running {
         }
         Ok(consumer.close().await?)
     }
+}
+
+fn wait(until: Micros, now: Micros) -> Duration {
+    Duration::from_micros(u64::try_from(until.saturating_sub(now)).unwrap_or(0))
 }
 
 /// A worker that broke down has left its task without an outcome: the stage must not go on as if nothing were.
@@ -479,6 +512,7 @@ mod tests {
             window: 1,
             publishing: 1,
             grace: Duration::ZERO,
+            stuck: STUCK,
         };
         assert_eq!(limits(256, 48 << 20).slots(), 256, "the defaults fit each other");
         assert_eq!(limits(1_000, 48 << 20).slots(), 256);

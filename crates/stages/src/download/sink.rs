@@ -7,7 +7,7 @@ use longshore_core::format::{self, HEADER_LIFE};
 use tokio::sync::mpsc;
 
 use crate::StageError;
-use crate::patience::until_done;
+use crate::patience::Patience;
 use crate::ports::{Log, Message};
 
 /// How many outcomes go into one round of appends.
@@ -26,6 +26,7 @@ pub(super) struct Outgoing {
 pub(super) struct Sink {
     pub(super) log: Arc<dyn Log>,
     pub(super) topics: Vec<String>,
+    pub(super) patience: Patience,
 }
 
 impl Sink {
@@ -54,7 +55,7 @@ impl Sink {
     }
 
     async fn append(&self, topic: &str, batch: Vec<Message>) -> Result<(), StageError> {
-        until_done("appending outcomes", || self.log.append(topic, batch.clone())).await
+        self.patience.until_done("appending outcomes", || self.log.append(topic, batch.clone())).await
     }
 }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use longshore_core::format::{DeadLetter, ErrorNote, Task};
-use longshore_core::hosts::authority;
+use longshore_core::hosts::{Signal, authority};
 use longshore_core::outcome::{Class, Failure, Reason};
-use longshore_core::retry::{self, Ladder, Next};
+use longshore_core::retry::{self, Hindrance, Ladder, Next};
 use longshore_core::time::Micros;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::Download;
 use super::attempt::{Arrived, Tools, Trouble, fetch, publish};
@@ -39,8 +39,8 @@ pub(super) fn tier(index: usize) -> usize {
 
 /// What the stage's loop must know.
 pub(super) enum News {
-    /// A download slot is free.
-    SlotFreed { host: String, park_until: Option<Micros> },
+    /// A download has given its slot back.
+    SlotFreed { host: String, signal: Signal, park_until: Option<Micros> },
     /// The store needs a person.
     StoreBroken(String),
 }
@@ -76,16 +76,16 @@ impl Worker {
     }
 
     /// Runs one job in its slot, frees the slot, and sends the outcome.
-    pub(super) async fn run(self: Arc<Self>, job: u64, task: Arc<Task>) {
+    pub(super) async fn run(self: Arc<Self>, job: u64, task: Arc<Task>, slot: OwnedSemaphorePermit) {
         let fetched = AssertUnwindSafe(fetch(&self.tools, &task)).catch_unwind().await;
         let outcome = match fetched {
-            Ok(Ok(arrived)) => self.publish(arrived, &task).await,
+            Ok(Ok(arrived)) => self.publish(arrived, &task, slot).await,
             Ok(Err(trouble)) => {
-                self.free_slot(&task, Some(&trouble)).await;
+                self.free_slot(&task, slot, said(&trouble), self.park_until(&trouble)).await;
                 Err(trouble)
             }
             Err(_) => {
-                self.free_slot(&task, None).await;
+                self.free_slot(&task, slot, Signal::Silent, None).await;
                 Err(Trouble::Task(Failure::new(Class::Transient, Reason::Internal, "the download panicked")))
             }
         };
@@ -103,10 +103,15 @@ impl Worker {
         }
     }
 
-    async fn publish(&self, arrived: Arrived, task: &Task) -> Result<(usize, crate::ports::Message), Trouble> {
+    async fn publish(
+        &self,
+        arrived: Arrived,
+        task: &Task,
+        slot: OwnedSemaphorePermit,
+    ) -> Result<(usize, crate::ports::Message), Trouble> {
         // The slot is kept until there is room to wait for the disk: that is how a slow disk slows the downloads.
         let room = self.publishing.acquire().await;
-        self.free_slot(task, None).await;
+        self.free_slot(task, slot, Signal::Good, None).await;
         let progress = &self.tools.progress;
         Progress::add(&progress.publishing, 1);
         let published = publish(arrived).await;
@@ -118,35 +123,37 @@ impl Worker {
         Ok((RESULTS, message(&task.trace_id, task.life, &stored)))
     }
 
-    async fn free_slot(&self, task: &Task, trouble: Option<&Trouble>) {
-        let park_until = match trouble {
-            Some(Trouble::Task(failure)) if failure.class == Class::Throttled && failure.reason != Reason::Lookup => {
-                Some(self.park_until(failure))
-            }
-            _ => None,
-        };
-        let host = authority(&task.url).to_owned();
-        let _ = self.news.send(News::SlotFreed { host, park_until }).await;
+    async fn free_slot(&self, task: &Task, slot: OwnedSemaphorePermit, signal: Signal, park_until: Option<Micros>) {
+        drop(slot);
+        let host = authority(&task.url).into_owned();
+        let _ = self.news.send(News::SlotFreed { host, signal, park_until }).await;
     }
 
-    fn park_until(&self, failure: &Failure) -> Micros {
+    /// Until when a host asked us to wait, if it did.
+    fn park_until(&self, trouble: &Trouble) -> Option<Micros> {
+        let Trouble::Task(failure) = trouble else { return None };
+        if failure.class != Class::Throttled || failure.reason == Reason::Lookup {
+            return None;
+        }
         let wait = Micros::try_from(self.ladder.wait(failure).as_micros()).unwrap_or(Micros::MAX);
-        self.tools.clock.now().saturating_add(wait)
+        Some(self.tools.clock.now().saturating_add(wait))
     }
 
     fn failed(&self, task: &Task, failure: &Failure) -> (usize, crate::ports::Message) {
-        let mut task = task.clone();
+        let (mut task, waits) = (task.clone(), task.waits);
         let now = self.tools.clock.now();
         match retry::after(&self.ladder, &mut task, failure, now) {
             Next::Tier(index) => {
-                Progress::add(&self.tools.progress.retries, 1);
+                let progress = &self.tools.progress;
+                Progress::add(if task.waits > waits { &progress.waits } else { &progress.retries }, 1);
                 (tier(index), message(&task.trace_id, task.life, &task))
             }
             Next::DeadLetter => self.dead_letter(task, failure, now),
         }
     }
 
-    fn dead_letter(&self, task: Task, failure: &Failure, now: Micros) -> (usize, crate::ports::Message) {
+    /// The dead letter of a task that ends with this failure.
+    pub(super) fn dead_letter(&self, task: Task, failure: &Failure, now: Micros) -> (usize, crate::ports::Message) {
         let letter = DeadLetter::of_task(task, ErrorNote::of(failure, now));
         self.tools.progress.count_failure(letter.status, letter.error.reason);
         let (trace_id, life) = letter.task.as_ref().map(|t| (t.trace_id.clone(), t.life)).unwrap_or_default();
@@ -156,13 +163,35 @@ impl Worker {
     /// The store is away: no fault of the task, which waits without an attempt spent.
     fn store_away(&self, task: &Task, error: &str) -> (usize, crate::ports::Message) {
         tracing::warn!(%error, media_id = %task.media_id, "the store is away");
-        let (mut task, now) = (task.clone(), self.tools.clock.now());
-        match retry::move_off(&self.ladder, &mut task, STORE_AWAY, now) {
-            Next::Tier(index) => (tier(index), message(&task.trace_id, task.life, &task)),
+        self.move_off(task, Hindrance::Store, STORE_AWAY).unwrap_or_else(|| {
+            let failure = Failure::new(Class::Transient, Reason::Internal, format!("the store is away: {error}"));
+            self.dead_letter(task.clone(), &failure, self.tools.clock.now())
+        })
+    }
+
+    /// Where a task goes that is in the way of others, or cannot be served now; nothing where it can go nowhere.
+    pub(super) fn move_off(&self, task: &Task, why: Hindrance, delay: Duration) -> Option<(usize, crate::ports::Message)> {
+        let (mut task, attempts, now) = (task.clone(), task.attempts, self.tools.clock.now());
+        match retry::move_off(&self.ladder, &mut task, why, delay, now)? {
+            Next::Tier(index) => {
+                let progress = &self.tools.progress;
+                Progress::add(if task.attempts > attempts { &progress.retries } else { &progress.moved }, 1);
+                Some((tier(index), message(&task.trace_id, task.life, &task)))
+            }
+            // It runs: its own end decides.
+            Next::DeadLetter if why == Hindrance::Head => None,
             Next::DeadLetter => {
-                let failure = Failure::new(Class::Transient, Reason::Internal, format!("the store is away: {error}"));
-                self.dead_letter(task, &failure, now)
+                let failure = why.failure();
+                Some(self.dead_letter(task, &failure, now))
             }
         }
+    }
+}
+
+/// What an attempt that failed says of its host.
+fn said(trouble: &Trouble) -> Signal {
+    match trouble {
+        Trouble::Task(failure) => Signal::of(failure),
+        Trouble::Store(_) => Signal::Silent,
     }
 }
