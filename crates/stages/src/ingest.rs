@@ -20,7 +20,7 @@ use bytes::Bytes;
 use longshore_core::format::{
     self, DeadLetter, Enriched, ErrorNote, FormatError, HEADER_INPUT, HEADER_LIFE, HEADER_TRUNCATED, HEADER_URL_FIELD,
 };
-use longshore_core::outcome::{Class, Failure, Reason};
+use longshore_core::outcome::Failure;
 use longshore_core::source::{Attachment, RawEvent, Source};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -29,6 +29,7 @@ use crate::StageError;
 use crate::patience::Patience;
 use crate::ports::{Clock, Delivery, Log, Message, Partition, Received};
 use crate::progress::Progress;
+use crate::record;
 use crate::topics::Topics;
 
 /// How many attachments are remembered as seen.
@@ -85,13 +86,12 @@ pub(crate) struct Unwrapped<'a> {
 
 impl<'a> Unwrapped<'a> {
     /// Reads a message of the source's events topic, which an enriched source fills itself.
-    pub(crate) fn read(source: &Source, received: &'a Received) -> Result<Self, Failure> {
+    pub(crate) fn read(source: &Source, received: &'a Received) -> Result<Self, FormatError> {
         let value = received.message.value.as_deref().unwrap_or_default();
         if source.enrich.is_none() {
             return Ok(Unwrapped { received, event: Cow::Borrowed(value), answer: None });
         }
-        let poison = |error: FormatError| Failure::new(Class::Poison, Reason::Undecodable, error.to_string());
-        let Enriched { event, answer } = Enriched::decode(value).map_err(poison)?;
+        let Enriched { event, answer } = Enriched::decode(value)?;
         Ok(Unwrapped { received, event, answer: Some(answer) })
     }
 
@@ -157,9 +157,9 @@ impl Ingest {
         for record in records.iter().filter(|r| r.message.value.is_some()) {
             let unwrapped = match Unwrapped::read(&self.source, record) {
                 Ok(unwrapped) => unwrapped,
-                Err(failure) => {
-                    let value = record.message.value.as_deref();
-                    output.dead_letters.push(self.poison(failure, value, partition, record));
+                Err(error) => {
+                    let (name, clock) = (&self.source.name, self.clock.as_ref());
+                    output.dead_letters.push(record::poison(name, "enriched", record, &error, clock, &self.progress));
                     continue;
                 }
             };

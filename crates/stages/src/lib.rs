@@ -12,6 +12,7 @@
 //! ```
 
 pub mod download;
+pub mod enrich;
 pub mod ingest;
 pub mod ports;
 pub mod progress;

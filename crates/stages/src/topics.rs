@@ -69,6 +69,33 @@ impl Topics {
         parse_delay(rest)
     }
 
+    /// Events whose enriching is due again; nothing else reads or writes it, so that an input shared with other
+    /// sources sees each event once.
+    pub fn enrich_due(&self) -> String {
+        format!("{}.events.due", self.source)
+    }
+
+    /// The retry tier of enriching with this delay.
+    pub fn enrich_tier(&self, delay: Duration) -> String {
+        format!("{}.events.retry.{}", self.source, spell_delay(delay))
+    }
+
+    /// The delay of a topic that is one of this source's retry tiers of enriching.
+    pub fn enrich_tier_delay(&self, topic: &str) -> Option<Duration> {
+        let rest = topic.strip_prefix(&self.source)?.strip_prefix(".events.retry.")?;
+        parse_delay(rest)
+    }
+
+    /// The group that enriches events.
+    pub fn enrich_group(&self) -> String {
+        format!("{}.enrich", self.source)
+    }
+
+    /// The group that brings events back from the retry tiers of enriching.
+    pub fn enrich_retry_group(&self) -> String {
+        format!("{}.enrich.retry", self.source)
+    }
+
     /// The group that turns events into tasks.
     pub fn ingest_group(&self) -> String {
         format!("{}.ingest", self.source)
@@ -113,6 +140,22 @@ impl Topics {
         specs
     }
 
+    /// What must exist besides before events are enriched, for a ladder with these delays.
+    pub fn enrich_specs(&self, delays: &[Duration], partitions: u32) -> Vec<TopicSpec> {
+        let until = |group: String| Retention::UntilCommitted(vec![group]);
+        let mut specs = vec![
+            TopicSpec { name: self.raw(), partitions, retention: until(self.enrich_group()) },
+            TopicSpec { name: self.enrich_due(), partitions: 1, retention: until(self.enrich_group()) },
+        ];
+        let tier = |delay: &Duration| TopicSpec {
+            name: self.enrich_tier(*delay),
+            partitions: 1,
+            retention: until(self.enrich_retry_group()),
+        };
+        specs.extend(delays.iter().map(tier));
+        specs
+    }
+
     /// Each topic with the groups that must have read all of it before the work is done.
     pub fn consumption(&self, topic: &str) -> Vec<String> {
         match topic {
@@ -121,6 +164,8 @@ impl Topics {
             t if t == self.results() => vec![self.record_results_group()],
             t if t == self.dead_letters() => vec![self.record_failures_group()],
             t if self.tier_delay(t).is_some() => vec![self.retry_group()],
+            t if self.enriched && (t == self.raw() || t == self.enrich_due()) => vec![self.enrich_group()],
+            t if self.enriched && self.enrich_tier_delay(t).is_some() => vec![self.enrich_retry_group()],
             _ => Vec::new(),
         }
     }
@@ -178,5 +223,21 @@ mod tests {
         for spec in topics.specs(&[Duration::from_secs(5)], 1) {
             assert!(!topics.consumption(&spec.name).is_empty(), "{} is read by nobody", spec.name);
         }
+    }
+
+    #[test]
+    fn what_enriching_needs_is_read_by_somebody_and_by_nobody_without_it() {
+        let topics = Topics::of("claims").reading("shared").enriched();
+        let delays = [Duration::from_secs(5)];
+        let specs = topics.enrich_specs(&delays, 3);
+        let names: Vec<_> = specs.iter().map(|spec| spec.name.as_str()).collect();
+        assert_eq!(names, ["shared", "claims.events.due", "claims.events.retry.5s"]);
+        for spec in specs.iter().chain(&topics.specs(&delays, 3)) {
+            let groups = topics.consumption(&spec.name);
+            assert!(spec.retention == Retention::Forever || spec.retention == Retention::UntilCommitted(groups), "{}", spec.name);
+        }
+        assert_eq!(topics.enrich_tier_delay("claims.events.retry.5s"), Some(delays[0]));
+        assert_eq!(topics.tier_delay("claims.events.retry.5s"), None);
+        assert!(Topics::of("claims").consumption("claims.events.retry.5s").is_empty());
     }
 }
