@@ -6,6 +6,16 @@ use jmespath::{Context, DEFAULT_RUNTIME, ErrorReason, Rcvar, Variable, interpret
 use super::{json, poison};
 use crate::outcome::Failure;
 
+/// The longest expression, in bytes.
+const EXPRESSION_BYTES: usize = 1_024;
+/// How many operators and opening brackets an expression may have: parsing and evaluating call themselves for each, on
+/// a stack of 2 MiB.
+const OPERATORS: usize = 100;
+/// What these are made of.
+const OPERATOR_CHARS: &str = "([{!&|.*?";
+/// The largest step of a slice: adding a larger one to a position may overflow inside the library.
+const STEP: u32 = 1_000_000;
+
 /// Why a mapping cannot be built: which field is wrong, and how.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{field}`: {message}")]
@@ -33,6 +43,13 @@ pub(super) struct Expression {
 impl Expression {
     /// Parses the expression of a field.
     pub(super) fn parse(field: &str, text: &str) -> Result<Self, MapError> {
+        if text.len() > EXPRESSION_BYTES {
+            let message = format!("the expression is {} bytes long; at most {EXPRESSION_BYTES} are accepted", text.len());
+            return Err(MapError::new(field, message));
+        }
+        if text.chars().filter(|c| OPERATOR_CHARS.contains(*c)).count() > OPERATORS {
+            return Err(MapError::new(field, format!("the expression has more than {OPERATORS} operators and brackets")));
+        }
         let ast = jmespath::parse(text).map_err(|error| {
             let said = match &error.reason {
                 ErrorReason::Parse(said) => said.clone(),
@@ -41,11 +58,8 @@ impl Expression {
             let column = text.chars().count().min(error.offset) + 1;
             MapError::new(field, format!("the expression `{text}` is wrong at column {column}: {said}"))
         })?;
-        match unknown_function(&ast) {
-            Some(name) => {
-                let message = format!("the expression `{text}` calls `{name}`, which is not a function of JMESPath");
-                Err(MapError::new(field, message))
-            }
+        match fault(&ast) {
+            Some(fault) => Err(MapError::new(field, format!("the expression `{text}` {fault}"))),
             None => Ok(Expression { field: field.to_owned(), text: text.to_owned(), ast }),
         }
     }
@@ -97,12 +111,18 @@ impl Expression {
 /// 2⁵³: from here on, different integers may be the same float (IEEE 754 binary64).
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-fn unknown_function(ast: &Ast) -> Option<&str> {
-    let both = |lhs, rhs| unknown_function(lhs).or_else(|| unknown_function(rhs));
+/// What would fail in every event, though it parses.
+fn fault(ast: &Ast) -> Option<String> {
+    let both = |lhs, rhs| fault(lhs).or_else(|| fault(rhs));
     match ast {
-        Ast::Function { name, .. } if DEFAULT_RUNTIME.get_function(name).is_none() => Some(name),
-        Ast::Function { args: parts, .. } | Ast::MultiList { elements: parts, .. } => parts.iter().find_map(unknown_function),
-        Ast::MultiHash { elements, .. } => elements.iter().find_map(|pair| unknown_function(&pair.value)),
+        Ast::Function { name, .. } if DEFAULT_RUNTIME.get_function(name).is_none() => {
+            Some(format!("calls `{name}`, which is not a function of JMESPath"))
+        }
+        Ast::Slice { step, .. } if !(1..=STEP).contains(&step.unsigned_abs()) => {
+            Some(format!("has a slice with the step {step}; 1 to {STEP} or -1 to -{STEP} are accepted"))
+        }
+        Ast::Function { args: parts, .. } | Ast::MultiList { elements: parts, .. } => parts.iter().find_map(fault),
+        Ast::MultiHash { elements, .. } => elements.iter().find_map(|pair| fault(&pair.value)),
         Ast::Comparison { lhs, rhs, .. }
         | Ast::Projection { lhs, rhs, .. }
         | Ast::And { lhs, rhs, .. }
@@ -110,7 +130,7 @@ fn unknown_function(ast: &Ast) -> Option<&str> {
         | Ast::Subexpr { lhs, rhs, .. }
         | Ast::Condition { predicate: lhs, then: rhs, .. } => both(lhs, rhs),
         Ast::Expref { ast: node, .. } | Ast::Flatten { node, .. } | Ast::Not { node, .. } | Ast::ObjectValues { node, .. } => {
-            unknown_function(node)
+            fault(node)
         }
         Ast::Identity { .. } | Ast::Field { .. } | Ast::Index { .. } | Ast::Literal { .. } | Ast::Slice { .. } => None,
     }

@@ -167,6 +167,11 @@ fn an_error_names_the_field_the_expression_and_the_column() {
         ("attachments", "docs[?a==`1`", "is wrong at column 13"),
         ("attachments", "", "is wrong at column 1"),
         ("branch", "docs[].upper(name)", "`branch`: the expression `docs[].upper(name)` calls `upper`"),
+        ("branch", "docs[::0]", "has a slice with the step 0"),
+        ("branch", "docs[1::2147483647].a", "has a slice with the step 2147483647"),
+        ("branch", &"(".repeat(100_000), "the expression is 100000 bytes long"),
+        ("branch", &"!".repeat(1_024), "more than 100 operators and brackets"),
+        ("branch", &"[".repeat(100), "is wrong at column"),
         ("Branch", "a", "neither a field (`trace_id`"),
         ("1st", "a", "neither a field"),
         ("media_id", "a", "the tables have a column of that name already"),
@@ -238,4 +243,81 @@ fn every_preset_has_a_mapping_and_a_path() {
         assert!(Mapping::new(Some(fixed), &fields(&[("trace_id", "a")])).expect_err(fixed).message.contains("takes no fields"));
     }
     assert!(Mapping::new(Some("clamx"), &[]).expect_err("unknown").message.contains("there are: urls, xact"));
+}
+
+#[test]
+fn no_value_is_too_odd_for_any_function() {
+    let expressions = [
+        "abs(u)",
+        "avg(u)",
+        "ceil(u)",
+        "floor(u)",
+        "sum(u)",
+        "to_number(u)",
+        "to_string(u)",
+        "to_array(u)",
+        "type(u)",
+        "max(u)",
+        "min(u)",
+        "max_by(u, &a)",
+        "min_by(u, &a)",
+        "sort(u)",
+        "sort_by(u, &a)",
+        "reverse(u)",
+        "length(u)",
+        "keys(u)",
+        "values(u)",
+        "merge(u, u)",
+        "map(&a, u)",
+        "join(',', u)",
+        "contains(u, `1`)",
+        "starts_with(u, 'a')",
+        "ends_with(u, u)",
+        "not_null(u, id)",
+        "u[::-1]",
+        "u[-1]",
+        "u[-2147483647:2147483647:1000000]",
+        "u[99]",
+        "u[]",
+        "u[*].a",
+        "u.*",
+        "u[?a > `1`]",
+        "u[?@ == `1e308`].[@]",
+        "u | [0]",
+        &["u"; 51].join("||"),
+        &["u"; 51].join("|@|"),
+        &["u"; 101].join("."),
+        &format!("{}u", "!".repeat(100)),
+        "{url: u}",
+        "[u, u][]",
+    ];
+    let values = [
+        "null",
+        "true",
+        "0",
+        "-0.0",
+        "1e308",
+        "18446744073709551615",
+        "-9223372036854775808",
+        "\"\"",
+        "\"é\\u0000\"",
+        "[]",
+        "{}",
+        "[1e308,1e308,1e308]",
+        "[1,\"a\",null]",
+        "[[],[[]]]",
+        "[{\"a\":1},{\"a\":\"b\"},{}]",
+        "{\"a\":{\"a\":[1,2]},\"\":0}",
+        "[\"b\",\"a\"]",
+        "[{\"a\":2},{\"a\":1}]",
+    ];
+    for expression in expressions {
+        for value in values {
+            let event = format!(r#"{{"id":1,"u":{value}}}"#);
+            let planned = plan(&[("trace_id", "id"), ("attachments", expression), ("found", expression)], &event);
+            if let Err(failure) = planned {
+                assert_eq!(failure.class, Class::Poison, "{expression} of {value}");
+            }
+        }
+    }
 }
