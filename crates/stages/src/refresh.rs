@@ -1,7 +1,8 @@
 //! A new URL for one that has expired, from an endpoint of the operator's.
 //!
-//! *Owns*: what is asked and where the URL stands in the answer. *Does not own*: when to ask (the attempt), the call
-//! itself (Lookup), what happens after a failure (core's ladder).
+//! *Owns*: what is asked and where the URL stands in the answer, and the breaker for the endpoint: while that is down,
+//! or asked us to wait, a task learns so at once, holds no slot, and waits in a tier without an attempt spent.
+//! *Does not own*: when to ask (the attempt), the call itself (Lookup), what happens after a failure (core's ladder).
 //!
 //! The new URL is used for one attempt and kept nowhere. The task stays what it was: its `media_id` and the
 //! `attachment_url` of its row are those of the event, even where the new URL's identity differs, so that a repeat of
@@ -9,25 +10,29 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use longshore_core::breaker::Breaker;
 use longshore_core::call::{CallTemplate, Pick, refresh_failure};
 use longshore_core::format::Task;
 use longshore_core::outcome::{Class, Failure, Reason};
 use longshore_core::policy::{Policy, expiry};
 use longshore_core::time::Micros;
+use tokio::time::Instant;
 
 use crate::ports::Lookup;
 
-/// How a new URL is asked for.
+/// The longest `Retry-After` of the endpoint that is honoured whole.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// How a new URL is asked for. Clones share the breaker.
 #[derive(Clone)]
 pub struct Refresh {
-    /// The endpoint.
-    pub lookup: Arc<dyn Lookup>,
-    /// What it is asked: fields `trace_id`, `media_id`, `url` (the expired one), `source`, and the task's columns.
-    pub call: CallTemplate,
-    /// Where the new URL stands in the answer.
-    pub url: Pick,
+    lookup: Arc<dyn Lookup>,
+    call: CallTemplate,
+    url: Pick,
+    breaker: Arc<Mutex<Breaker>>,
 }
 
 impl fmt::Debug for Refresh {
@@ -37,11 +42,17 @@ impl fmt::Debug for Refresh {
 }
 
 impl Refresh {
+    /// Asks `lookup` with `call`, which may name the fields `trace_id`, `media_id`, `url` (the expired one), `source` and
+    /// the task's columns; the new URL stands at `url` in the answer.
+    pub fn new(lookup: Arc<dyn Lookup>, call: CallTemplate, url: Pick) -> Self {
+        Refresh { lookup, call, url, breaker: Arc::default() }
+    }
+
     /// A new URL for the task's, which passes the policy and has not expired at `now`. A failure is the task's: what may
     /// pass climbs its ladder; what may not (404 and 410 of the endpoint, say) is permanent with the reason `expired`; a
     /// URL that the policy forbids is rejected.
     pub async fn new_url(&self, task: &Task, policy: &Policy, now: Micros) -> Result<String, Failure> {
-        let url = self.ask(task).await.map_err(refresh_failure)?;
+        let url = self.ask(task, now).await.map_err(refresh_failure)?;
         policy.check_url(&url).map_err(|failure| Failure {
             message: format!("the new URL for an expired one is not allowed: {}", failure.message),
             ..failure
@@ -52,10 +63,42 @@ impl Refresh {
         }
     }
 
-    async fn ask(&self, task: &Task) -> Result<String, Failure> {
+    async fn ask(&self, task: &Task, now: Micros) -> Result<String, Failure> {
         let call = self.call.render(&fields(task));
         let call = call.map_err(|error| Failure::new(Class::Permanent, Reason::Lookup, error.to_string()))?;
-        self.url.text(&self.lookup.ask(call).await?)
+        self.begin(now)?;
+        let begun = Instant::now();
+        let answer = self.lookup.ask(call).await;
+        let after = Micros::try_from(begun.elapsed().as_micros()).unwrap_or(Micros::MAX);
+        self.note(answer.as_ref().err(), now.saturating_add(after));
+        self.url.text(&answer?)
+    }
+
+    /// Whether the endpoint may be asked now.
+    fn begin(&self, now: Micros) -> Result<(), Failure> {
+        let mut breaker = self.breaker();
+        if breaker.start(now) {
+            return Ok(());
+        }
+        let wait = breaker.opens_at().map_or(0, |until| until.saturating_sub(now).max(0)).unsigned_abs();
+        let failure = Failure::new(Class::Throttled, Reason::Lookup, "the endpoint for new URLs is down, or asked to wait");
+        Err(Failure { retry_after: Some(Duration::from_micros(wait)), ..failure })
+    }
+
+    fn note(&self, failure: Option<&Failure>, now: Micros) {
+        match failure {
+            Some(failure) if failure.class == Class::Throttled => {
+                let wait = failure.retry_after.unwrap_or_default().min(LONGEST_WAIT);
+                self.breaker().throttled(now.saturating_add(Micros::try_from(wait.as_micros()).unwrap_or(Micros::MAX)));
+            }
+            Some(failure) if failure.class == Class::Transient => self.breaker().failed(now),
+            _ => self.breaker().answered(),
+        }
+    }
+
+    /// No code that can panic runs under this lock.
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

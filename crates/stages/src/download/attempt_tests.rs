@@ -146,7 +146,7 @@ fn refreshed(world: &mut World, answer: Result<&'static str, Failure>) -> Arc<En
     let endpoint = Arc::new(Endpoint { answer, asked: Mutex::default() });
     let template = CallTemplate::parse(Method::Get, "https://api.example.com/files/{claim}?old={url}", Vec::new(), None);
     let call = template.expect("template");
-    world.tools.refresh = Some(Refresh { lookup: endpoint.clone(), call, url: Pick::parse("url").expect("pick") });
+    world.tools.refresh = Some(Refresh::new(endpoint.clone(), call, Pick::parse("url").expect("pick")));
     endpoint
 }
 
@@ -247,6 +247,25 @@ async fn a_refresh_that_gives_no_usable_url_is_the_outcome() {
         assert_eq!((failure.class, failure.reason), (class, reason), "{shown}");
         assert!(world.asked().is_empty(), "{shown}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_endpoint_is_down_a_task_learns_so_without_asking() {
+    let down = || Err(Failure::new(Class::Transient, Reason::ConnectTimeout, "no connection"));
+    let mut world = world(AT, |_| 200);
+    let endpoint = refreshed(&mut world, down());
+    for _ in 0..10 {
+        assert_eq!(failure(&world, &task()).await.class, Class::Transient);
+    }
+    let told = failure(&world, &task()).await;
+    assert_eq!(
+        (told.class, told.reason, told.retry_after.map(|wait| wait.as_secs())),
+        (Class::Throttled, Reason::Lookup, Some(1))
+    );
+    assert_eq!(endpoint.asked.lock().expect("asked").len(), 10);
+    world.tools.clock = Arc::new(FixedClock(AT + 1_000_000));
+    assert_eq!(failure(&world, &task()).await.class, Class::Transient, "the probe");
+    assert_eq!(endpoint.asked.lock().expect("asked").len(), 11);
 }
 
 #[tokio::test]
