@@ -132,6 +132,8 @@ fn show_says_where_each_value_is_from_and_hides_secrets() {
     assert!(line("store:").ends_with("# longshore.yaml:1"));
     assert!(line("tables:").ends_with("# default"));
     assert!(line("Authorization:").ends_with("# longshore.yaml:6, from ${env:SECRET}"));
+    assert_eq!(line("topic:").split_whitespace().collect::<Vec<_>>().join(" "), "topic: xact.events.raw # default");
+    assert!(line("path:").contains("{status_subtype}/") && line("file_types:").contains("pdf"));
     // What is shown is a configuration again.
     let again = shown.replace("***", "hidden-hidden-hidden");
     std::fs::write(directory.path().join("again.yaml"), again).unwrap();

@@ -90,8 +90,9 @@ fn as_value(file: &str, problem: &Problem) -> serde_json::Value {
 
 fn show_file(file: &Path, as_json: bool) -> Result<u8> {
     let loaded = super::read(file, Surroundings::of_process(file)).context(exit::Configuration)?;
-    let (name, top) = (loaded.file.clone(), loaded.top.clone());
-    ready::ready(loaded, Purpose::Look).context(exit::Configuration)?;
+    let (name, mut top) = (loaded.file.clone(), loaded.top.clone());
+    let ready = ready::ready(loaded, Purpose::Look).context(exit::Configuration)?;
+    show::write_out(&mut top, &ready.plan.place.lanes);
     if as_json {
         render::print_json(&show::as_json(&name, &top))?;
     } else {

@@ -178,9 +178,9 @@ pub const KEYS: &[Key] = &[
     key("sources[].enrich.retry", Times(1, DAY), Is("[1s, 5s, 30s]"), "The delay before each further attempt, rising; `[]` for none."),
     key("sources[].enrich.allow_http", Flag, Is("false"), "Whether the endpoint may be asked over `http`."),
     key("sources[].enrich.allow_private", Texts, Is("[]"), "Private networks that the endpoint may be in.").eg("[10.1.0.0/16]"),
-    key("download", Section, Absent, "Bounds of downloading, for each source."),
+    key("download", Section, Absent, "Bounds of downloading, over all sources."),
     key("download.max_in_flight", Integer(1, 65_536), Is("256"), "Downloads at once."),
-    key("download.per_host", Integer(1, 65_536), Is("64"), "Downloads at once from one host."),
+    key("download.per_host", Integer(1, 65_536), Is("64"), "Downloads at once from one host, for each source."),
     key("download.memory", Size(192 * KIB, 64 * GIB), Is("48MiB"), "Memory for downloads under way; each takes 192 KiB, whatever the size of its file."),
     key("download.timeouts", Section, Absent, "How long the parts of a download may take."),
     key("download.timeouts.connect", Time(1, HOUR), Is("5s"), "Resolving, dialling and TLS together."),
@@ -256,6 +256,6 @@ pub(crate) fn spell_ms(ms: u64) -> String {
 /// A number of bytes as one writes it.
 pub(crate) fn spell_size(bytes: u64) -> String {
     let units = [(TIB, "TiB"), (GIB, "GiB"), (1 << 20, "MiB"), (KIB, "KiB")];
-    let whole = units.iter().find(|(unit, _)| bytes >= *unit && bytes % unit == 0);
+    let whole = units.iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit));
     whole.map_or_else(|| bytes.to_string(), |(unit, name)| format!("{}{name}", bytes / unit))
 }

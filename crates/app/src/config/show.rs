@@ -2,12 +2,38 @@
 
 use serde_json::{Value, json};
 
-use super::keys::Kind;
+use super::keys::{KEYS, Kind};
 use super::problem::At;
 use super::typed::{Item, Section, Spot, Typed};
+use crate::place::Lane;
 
 /// Where the values after `#` begin at the least.
 const COLUMN: usize = 48;
+
+/// Writes out what follows from a source's name and preset, so that it is shown as well.
+pub(crate) fn write_out(top: &mut Section, lanes: &[Lane]) {
+    let Some(Typed::Entries(sources)) = top.items.iter_mut().find(|item| item.key.path == "sources").map(|item| &mut item.value)
+    else {
+        return;
+    };
+    for (section, lane) in sources.iter_mut().zip(lanes) {
+        let text = |text: &str| Spot { at: At::Default, text: text.to_owned(), shown: text.to_owned(), references: Vec::new() };
+        let types = lane.source.file_types.allowed.as_ref();
+        let types = types.map_or_else(|| vec![text("any")], |types| types.iter().map(|one| text(one)).collect());
+        let derived = [
+            ("sources[].topic", Typed::Text(text(&lane.topics.raw()))),
+            ("sources[].file_types", Typed::Texts(types)),
+            ("sources[].path", Typed::Text(text(lane.source.mapping.default_path()))),
+        ];
+        for (path, value) in derived {
+            let position = |path: &str| KEYS.iter().position(|key| key.path == path);
+            if let Some(key) = KEYS.iter().find(|key| key.path == path).filter(|key| section.lacks(key.name())) {
+                let at = section.items.partition_point(|item| position(item.key.path) < position(path));
+                section.items.insert(at, Item { key, at: At::Default, value });
+            }
+        }
+    }
+}
 
 /// As YAML, with the origin of each value behind it.
 pub(crate) fn as_yaml(file: &str, top: &Section) -> String {

@@ -99,11 +99,11 @@ pub(super) fn refresh(source: &Section, columns: &[&str], found: &mut Findings) 
         found.keep(&spot.at, &section.path_of("url_at"), pick)
     });
     let endpoint = endpoint(section, &fields, found)?;
-    Some(Refresh { lookup: endpoint.lookup(section, found)?, call: endpoint.template, url: url? })
+    Some(Refresh::new(endpoint.lookup(section, found)?, endpoint.template, url?))
 }
 
 /// Reads `enrich`; its URL and body may name its own `fields`.
-pub(super) fn enriching(source: &Section, found: &mut Findings) -> Option<Enriching> {
+pub(super) fn enriching(source: &Section, grace: Duration, found: &mut Findings) -> Option<Enriching> {
     let section = source.section("enrich")?;
     let entries = section.map("fields");
     let mut right = true;
@@ -117,6 +117,6 @@ pub(super) fn enriching(source: &Section, found: &mut Findings) -> Option<Enrich
     let fields =
         Fields::parse(entries.iter().map(|(name, _, spot)| (name.as_str(), spot.text.as_str()))).ok().filter(|_| right)?;
     let per_second = section.number("per_second").and_then(|calls| u32::try_from(calls).ok());
-    let limits = EnrichLimits { max_in_flight: section.count("max_in_flight"), per_second };
+    let limits = EnrichLimits { max_in_flight: section.count("max_in_flight"), per_second, grace };
     Some(Enriching { lookup: endpoint.lookup(section, found)?, call: endpoint.template, fields, delays, limits })
 }

@@ -82,6 +82,7 @@ fn limits(top: &Section, found: &mut Findings) -> Limits {
         window: WINDOW,
         publishing: PUBLISHING,
         grace: top.time("shutdown_grace"),
+        stuck: longshore_stages::download::STUCK,
     };
     let needed = limits.max_in_flight as u64 * TRANSFER_BYTES;
     if let Some(download) = top.section("download")
@@ -133,3 +134,7 @@ fn rising(section: &Section, name: &str, found: &mut Findings) -> Vec<Duration> 
     }
     delays.iter().map(|(_, ms)| Duration::from_millis(*ms)).collect()
 }
+
+#[cfg(test)]
+#[path = "ready_tests.rs"]
+mod tests;

@@ -198,7 +198,7 @@ fn setup(section: &Section, source: Option<&Source>, policy: Policy, bounds: (&L
         origin,
         headers: policy::headers(section, "headers", found),
         refresh: call::refresh(section, &columns, found),
-        enrich: call::enriching(section, found),
+        enrich: call::enriching(section, bounds.0.grace, found),
         ladder: Ladder::new(rising(section, "retry", found)),
     }
 }
