@@ -13,6 +13,7 @@ use longshore_log::EmbeddedLog;
 use longshore_origin::HttpOrigin;
 use longshore_stages::StageError;
 use longshore_stages::download::{Download, Limits};
+use longshore_stages::enrich::{Enrich, EnrichLimits};
 use longshore_stages::ingest::{Ingest, Seen};
 use longshore_stages::ports::{Clock, Log, LogView, Retention, SystemClock, TopicSpec};
 use longshore_stages::progress::Progress;
@@ -64,12 +65,14 @@ pub(crate) struct OpenLane {
     pub(crate) progress: Arc<Progress>,
     /// The delays of all retry tiers in the log, also those that an earlier configuration left.
     tiers: Vec<Duration>,
+    /// The same of enriching.
+    enrich_tiers: Vec<Duration>,
 }
 
 /// A part of the work that a process may have, for all of its sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Role {
-    /// Makes tasks of events.
+    /// Makes tasks of events; enriches them before, where that is configured.
     Ingest,
     /// Fetches the attachments of tasks.
     Download,
@@ -124,10 +127,10 @@ impl Roles {
 
 /// The stages, running.
 pub(crate) struct Stages {
-    /// Ingest, download and retry.
+    /// All but record.
     upstream: JoinSet<Result<(), StageError>>,
     record: JoinSet<Result<(), StageError>>,
-    /// Ends ingest, download and retry.
+    /// Ends all but record.
     pub(crate) drain: CancellationToken,
     /// Makes record commit without waiting for company.
     pub(crate) hurry: CancellationToken,
@@ -181,61 +184,129 @@ impl World {
     }
 
     fn spawn_lane(&self, plan: &Plan, open: &OpenLane, setup: &Setup, roles: &Roles, stages: &mut Stages) -> Result<()> {
-        let log: Arc<dyn Log> = self.log.clone();
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let Lane { source, topics, shape } = open.lane.clone();
-        let progress = open.progress.clone();
-        let ingest = Ingest {
-            log: log.clone(),
-            topics: topics.clone(),
-            source: source.clone(),
-            clock: clock.clone(),
-            progress: progress.clone(),
-            seen: Seen::default(),
-            grace: plan.limits.grace,
-        };
-        let retry = Retry {
-            log: log.clone(),
-            group: topics.retry_group(),
-            tiers: open.tiers.iter().map(|delay| (topics.tier(*delay), *delay)).collect(),
-            to: topics.pending(),
-            clock: clock.clone(),
-            grace: plan.limits.grace,
-        };
-        let download = Download {
-            log: log.clone(),
-            topics: topics.clone(),
-            origin: Arc::new(HttpOrigin::new(setup.origin.clone())?),
-            store: Arc::new(self.store.clone()),
-            source: source.clone(),
-            headers: setup.headers.clone(),
-            refresh: setup.refresh.clone(),
-            ladder: setup.ladder.clone(),
-            limits: plan.limits,
-            slots: stages.slots.clone(),
-            clock: clock.clone(),
-            progress: progress.clone(),
-        };
-        let tables = Tables {
-            attachments: Arc::new(open.attachments.clone()),
-            failed: Arc::new(open.failed.clone()),
-            events: Arc::new(open.events.clone()),
-        };
-        let (gather, gather_events, hurry) = (plan.gather, plan.gather_events, stages.hurry.clone());
-        let record = Record { log, topics, source, shape, tables, clock, progress, gather, gather_events, hurry, grace: plan.limits.grace };
+        let wiring = Wiring { plan, open, setup, log: self.log.clone(), clock: Arc::new(SystemClock) };
         if roles.has(Role::Ingest) {
-            stages.upstream.spawn(ingest.run(stages.drain.clone()));
+            stages.upstream.spawn(wiring.ingest().run(stages.drain.clone()));
+            if let Some(enrich) = wiring.enrich() {
+                stages.upstream.spawn(enrich.run(stages.drain.clone()));
+            }
         }
         if roles.has(Role::Retry) {
-            stages.upstream.spawn(retry.run(stages.drain.clone()));
+            stages.upstream.spawn(wiring.retry().run(stages.drain.clone()));
+            if setup.enrich.is_some() {
+                stages.upstream.spawn(wiring.enrich_retry().run(stages.drain.clone()));
+            }
         }
         if roles.has(Role::Download) {
+            let download = wiring.download(self.store.clone(), stages.slots.clone())?;
             stages.upstream.spawn(download.run(stages.drain.clone()));
         }
         if roles.has(Role::Record) {
-            stages.record.spawn(record.run(stages.drain_record.clone()));
+            stages.record.spawn(wiring.record(stages.hurry.clone()).run(stages.drain_record.clone()));
         }
         Ok(())
+    }
+}
+
+/// What the stages of a lane are made of.
+struct Wiring<'a> {
+    plan: &'a Plan,
+    open: &'a OpenLane,
+    setup: &'a Setup,
+    log: Arc<dyn Log>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Wiring<'_> {
+    fn topics(&self) -> Topics {
+        self.open.lane.topics.clone()
+    }
+
+    fn grace(&self) -> Duration {
+        self.plan.limits.grace
+    }
+
+    fn ingest(&self) -> Ingest {
+        Ingest {
+            log: self.log.clone(),
+            topics: self.topics(),
+            source: self.open.lane.source.clone(),
+            clock: self.clock.clone(),
+            progress: self.open.progress.clone(),
+            seen: Seen::default(),
+            grace: self.grace(),
+        }
+    }
+
+    fn enrich(&self) -> Option<Enrich> {
+        let how = self.setup.enrich.as_ref()?;
+        Some(Enrich {
+            log: self.log.clone(),
+            topics: self.topics(),
+            source: self.open.lane.source.clone(),
+            lookup: how.lookup.clone(),
+            call: how.call.clone(),
+            fields: how.fields.clone(),
+            ladder: Ladder::new(how.delays.clone()),
+            limits: EnrichLimits { grace: self.grace(), ..how.limits },
+            clock: self.clock.clone(),
+            progress: self.open.progress.clone(),
+        })
+    }
+
+    fn retry(&self) -> Retry {
+        let topics = self.topics();
+        let tiers = self.open.tiers.iter().map(|delay| (topics.tier(*delay), *delay)).collect();
+        self.waiting(topics.retry_group(), tiers, topics.pending())
+    }
+
+    fn enrich_retry(&self) -> Retry {
+        let topics = self.topics();
+        let tiers = self.open.enrich_tiers.iter().map(|delay| (topics.enrich_tier(*delay), *delay)).collect();
+        self.waiting(topics.enrich_retry_group(), tiers, topics.enrich_due())
+    }
+
+    fn waiting(&self, group: String, tiers: BTreeMap<String, Duration>, to: String) -> Retry {
+        Retry { log: self.log.clone(), group, tiers, to, clock: self.clock.clone(), grace: self.grace() }
+    }
+
+    fn download(&self, store: LocalStore, slots: Arc<Semaphore>) -> Result<Download> {
+        Ok(Download {
+            log: self.log.clone(),
+            topics: self.topics(),
+            origin: Arc::new(HttpOrigin::new(self.setup.origin.clone())?),
+            store: Arc::new(store),
+            source: self.open.lane.source.clone(),
+            headers: self.setup.headers.clone(),
+            refresh: self.setup.refresh.clone(),
+            ladder: self.setup.ladder.clone(),
+            limits: self.plan.limits,
+            slots,
+            clock: self.clock.clone(),
+            progress: self.open.progress.clone(),
+        })
+    }
+
+    fn record(&self, hurry: CancellationToken) -> Record {
+        let Lane { source, topics, shape } = self.open.lane.clone();
+        let tables = Tables {
+            attachments: Arc::new(self.open.attachments.clone()),
+            failed: Arc::new(self.open.failed.clone()),
+            events: Arc::new(self.open.events.clone()),
+        };
+        Record {
+            log: self.log.clone(),
+            topics,
+            source,
+            shape,
+            tables,
+            clock: self.clock.clone(),
+            progress: self.open.progress.clone(),
+            gather: self.plan.gather,
+            gather_events: self.plan.gather_events,
+            hurry,
+            grace: self.grace(),
+        }
     }
 }
 
@@ -248,8 +319,9 @@ impl OpenLane {
         let shape = &lane.shape;
         let (attachments, failed, events) =
             tokio::try_join!(table(shape.attachments_table()), table(shape.failed_table()), table(shape.events_table()))?;
-        let tiers = existing_tiers(log, &lane.topics).await?;
-        Ok(OpenLane { lane: lane.clone(), attachments, failed, events, progress: Arc::default(), tiers })
+        let tiers = existing_tiers(log, |topic| lane.topics.tier_delay(topic)).await?;
+        let enrich_tiers = existing_tiers(log, |topic| lane.topics.enrich_tier_delay(topic)).await?;
+        Ok(OpenLane { lane: lane.clone(), attachments, failed, events, progress: Arc::default(), tiers, enrich_tiers })
     }
 }
 
@@ -257,7 +329,8 @@ impl OpenLane {
 pub(crate) fn topics(plan: &Plan) -> Vec<TopicSpec> {
     let mut all: BTreeMap<String, TopicSpec> = BTreeMap::new();
     for (lane, setup) in plan.place.lanes.iter().zip(&plan.setups) {
-        for spec in lane.topics.specs(&setup.ladder.delays, 1) {
+        let enriching = setup.enrich.iter().flat_map(|enrich| lane.topics.enrich_specs(&enrich.delays, 1));
+        for spec in lane.topics.specs(&setup.ladder.delays, 1).into_iter().chain(enriching) {
             match all.get_mut(&spec.name).map(|known| (&mut known.retention, &spec.retention)) {
                 Some((Retention::UntilCommitted(groups), Retention::UntilCommitted(more))) => groups.extend(more.iter().cloned()),
                 Some(_) => {}
@@ -269,9 +342,9 @@ pub(crate) fn topics(plan: &Plan) -> Vec<TopicSpec> {
 }
 
 /// The delays of all retry tiers in the log, also those that an earlier configuration left.
-async fn existing_tiers(log: &EmbeddedLog, topics: &Topics) -> Result<Vec<Duration>> {
+async fn existing_tiers(log: &EmbeddedLog, delay_of: impl Fn(&str) -> Option<Duration>) -> Result<Vec<Duration>> {
     let (partitions, _) = log.state().await?;
-    let mut delays: Vec<Duration> = partitions.iter().filter_map(|s| topics.tier_delay(&s.partition.topic)).collect();
+    let mut delays: Vec<Duration> = partitions.iter().filter_map(|s| delay_of(&s.partition.topic)).collect();
     delays.sort_unstable();
     delays.dedup();
     Ok(delays)

@@ -15,10 +15,14 @@ use longshore_log::{EmbeddedLog, EmbeddedView};
 use longshore_stages::topics::Topics;
 
 use crate::cli::PlaceArgs;
+use crate::config::{self, DEFAULT_FILE, Purpose};
+use crate::exit;
 use crate::settings::Definition;
 
 /// The definitions of a batch directory's sources, below its state directory.
 const SOURCES: &str = "sources.json";
+/// The directory of a batch unless another is named.
+const DEFAULT_DIRECTORY: &str = "./lake";
 
 /// A source with its topics and the columns of its tables.
 #[derive(Debug, Clone)]
@@ -79,7 +83,12 @@ impl Place {
 
     /// The place that the flags of a looking command name.
     pub fn named(args: &PlaceArgs) -> Result<Self> {
-        let place = Self::existing(&args.to)?;
+        let place = match (&args.to, &args.config) {
+            (Some(directory), _) => Self::existing(directory)?,
+            (None, Some(file)) => Self::configured(file)?,
+            (None, None) if Path::new(DEFAULT_FILE).exists() => Self::configured(Path::new(DEFAULT_FILE))?,
+            (None, None) => Self::existing(Path::new(DEFAULT_DIRECTORY))?,
+        };
         match &args.source {
             Some(name) => place.narrowed(name),
             None => Ok(place),
@@ -91,11 +100,21 @@ impl Place {
         let mut place = Self::batch(directory, Vec::new())?;
         if !place.state.is_dir() {
             bail!(
-                "{} holds no Longshore data (no .longshore directory in it): name the directory of a fetch with --to",
+                "{} holds no Longshore data (no .longshore directory in it): name the directory of a fetch with --to, or a configuration with -c",
                 place.root.display()
             );
         }
         place.lanes = place.definitions()?.iter().map(|one| Ok(Lane::of(one.source()?))).collect::<Result<_>>()?;
+        Ok(place)
+    }
+
+    /// The place of the service with this configuration, which must have run before.
+    pub fn configured(file: &Path) -> Result<Self> {
+        let place = config::load(file, Purpose::Look).context(exit::Configuration)?.plan.place;
+        if !place.state.is_dir() {
+            let (log, file) = (place.state.display(), file.display());
+            bail!("{log}, where {file} has the log, does not exist yet: start the service with longshore run -c {file}");
+        }
         Ok(place)
     }
 
@@ -107,6 +126,13 @@ impl Place {
             bail!("--source {name}: there is no such source in {}; it has {names}", self.root.display());
         }
         Ok(self)
+    }
+
+    /// The source of this name, or the only one.
+    pub fn source(&self, name: Option<&str>) -> Result<&Lane> {
+        let Some(name) = name else { return self.only() };
+        let known = || format!("--source {name}: there is no such source in {}; it has {}", self.root.display(), self.names());
+        self.lanes.iter().find(|lane| lane.name() == name).with_context(known)
     }
 
     /// The only source.

@@ -167,11 +167,16 @@ fn print(status: &Status, json: bool, before: &str) -> Result<Printed> {
 }
 
 fn as_text(status: &Status) -> String {
-    let mut stages = render::table(["stage", "topic", "begin", "end", "committed", "waiting", "oldest"]);
+    let sources: std::collections::BTreeSet<&str> = status.tables.iter().map(|table| table.source.as_str()).collect();
+    let several = sources.len() > 1;
+    let header = ["stage", "topic", "begin", "end", "committed", "waiting", "oldest"];
+    let mut stages = render::table(several.then_some("source").into_iter().chain(header));
     stages.add_rows(status.stages.iter().map(|stage| {
         let numbers = [stage.state.begin, stage.state.end, stage.committed, stage.waiting()].map(|n| n.to_string());
         let oldest = stage.oldest.map(render::age).unwrap_or_default();
-        [stage.name.clone(), stage.state.partition.to_string()].into_iter().chain(numbers).chain([oldest])
+        let named =
+            several.then(|| stage.source.clone()).into_iter().chain([stage.name.clone(), stage.state.partition.to_string()]);
+        named.chain(numbers).chain([oldest]).collect::<Vec<_>>()
     }));
     let mut tables = render::table(["table", "rows", "files", "version", "last commit"]);
     tables.add_rows(status.tables.iter().map(|table| match &table.found {

@@ -1,0 +1,187 @@
+//! `longshore run`: the service on the embedded log, all sources in one process.
+//!
+//! *Owns*: the order in which things start and stop, and what is said meanwhile. *Does not own*: the stages, the HTTP
+//! server, the configuration.
+//!
+//! ```text
+//! configuration ─▶ log, tables, store ─▶ HTTP ─▶ stages ─▶ [running] ── SIGTERM ──▶ no more events are taken
+//!     exit ◀── log closed ◀── HTTP stopped ◀── record has read what they left ◀── ingest, download, retry have ended
+//! ```
+//! Promises: 4 (the whole of the drain fits into `shutdown_grace`).
+
+mod rates;
+mod standing;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
+use tokio::time::Instant;
+
+use crate::config::{self, DEFAULT_FILE, Problem, Purpose, Ready};
+use crate::exit;
+use crate::fetch::{Stop, raise_open_files};
+pub use crate::pipeline::Role;
+use crate::pipeline::{Plan, Roles, Stages, World};
+use crate::service::{Server, Service};
+use rates::Rates;
+use standing::unrecorded;
+
+/// How often it is said what was done, if anything was.
+const SAY_EVERY: Duration = Duration::from_secs(10);
+/// How often a drain looks whether record has read everything.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// The part of the grace that is kept for recording what the downloads leave, and its longest.
+const RECORD_SHARE: u32 = 5;
+const RECORD_GRACE: Duration = Duration::from_secs(3);
+/// How long after the grace what has not ended is broken off.
+const LAST_GRACE: Duration = Duration::from_secs(2);
+
+/// `longshore run`
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Examples:\n  longshore run\n  longshore run -c /etc/longshore.yaml --quiet\n\nSIGTERM or Ctrl-C lets what is under way end; a second one stops at once.\n\
+                        Exit codes: 0 stopped when asked to; 1 failed; 2 wrong usage; 78 wrong configuration."
+)]
+pub struct RunArgs {
+    /// The configuration
+    #[arg(long, short, value_name = "FILE", default_value = DEFAULT_FILE)]
+    config: PathBuf,
+    /// Do only this part of the work [default: all]
+    #[arg(long, value_name = "ROLES", value_delimiter = ',')]
+    role: Vec<Role>,
+    /// Say nothing but warnings and errors
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: RunArgs) -> Result<u8> {
+    let stop = Stop::on_signals()?;
+    let Ready { mut plan, http, warnings } = config::load(&args.config, Purpose::Run).context(exit::Configuration)?;
+    warn(&args, &warnings);
+    raise_open_files();
+    let roles = Roles::of(&args.role);
+    let voice = Voice { quiet: args.quiet };
+    let grace = plan.limits.grace;
+    // Downloads end early enough for their rows.
+    plan.limits.grace = grace - (grace / RECORD_SHARE).min(RECORD_GRACE);
+    let world = World::open(&plan).await?;
+    let lanes = plan.place.lanes.clone();
+    let service = Arc::new(Service::new(world.log.clone(), lanes, http, stop.draining()));
+    let server = Server::start(service.clone()).await?;
+    let mut stages = world.start(&plan, &roles)?;
+    announce(&plan, &roles, &server, &voice);
+    let mut rates = Rates::new(&world, &service);
+    let driven = Drive { stages: &mut stages, world: &world, stop: &stop, roles: &roles, grace, voice: &voice }.run(&mut rates).await;
+    if driven.is_err() {
+        stages.abort().await;
+    }
+    server.stop().await;
+    driven.with_context(|| format!("stopped; once the cause is removed, start it again with -c {}", args.config.display()))?;
+    world.close().await?;
+    drop(stages);
+    world.log.close().await?;
+    voice.say(&format!("Stopped: {}", rates.total()));
+    Ok(exit::DONE)
+}
+
+/// What is said on standard error, a line at a time.
+struct Voice {
+    quiet: bool,
+}
+
+impl Voice {
+    fn say(&self, line: &str) {
+        if !self.quiet {
+            eprintln!("{line}");
+        }
+    }
+}
+
+fn warn(args: &RunArgs, warnings: &[Problem]) {
+    for warning in warnings {
+        eprintln!("warning: {}", warning.shown(&args.config.display().to_string()));
+    }
+}
+
+/// Says what runs, where, and how it is reached.
+fn announce(plan: &Plan, roles: &Roles, server: &Server, voice: &Voice) {
+    let names = |roles: &mut dyn Iterator<Item = Role>| roles.map(Role::name).collect::<Vec<_>>().join(", ");
+    let absent = names(&mut roles.absent());
+    if !absent.is_empty() {
+        eprintln!("warning: {absent} will not run: no other process can have the embedded log meanwhile, so that work waits");
+    }
+    let place = &plan.place;
+    voice.say(&format!("longshore {} runs {}", env!("CARGO_PKG_VERSION"), names(&mut roles.iter())));
+    for lane in &place.lanes {
+        voice.say(&format!("  source {} reads {}", lane.name(), lane.topics.raw()));
+    }
+    let (log, files, tables) = (place.state.display(), place.files.display(), place.tables.display());
+    voice.say(&format!("  log {log}, files {files}, tables {tables}"));
+    let sources: Vec<&str> = place.lanes.iter().map(|lane| lane.name()).collect();
+    let address = server.address();
+    voice.say(&format!("  http://{address}: POST /v1/events/{{{}}}, GET /health/ready", sources.join(",")));
+}
+
+/// The service while it runs.
+struct Drive<'a> {
+    stages: &'a mut Stages,
+    world: &'a World,
+    stop: &'a Stop,
+    roles: &'a Roles,
+    grace: Duration,
+    voice: &'a Voice,
+}
+
+impl Drive<'_> {
+    /// Until it is told to stop, and has.
+    async fn run(&mut self, rates: &mut Rates) -> Result<()> {
+        let mut every = tokio::time::interval_at(Instant::now() + SAY_EVERY, SAY_EVERY);
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let draining = self.stop.draining();
+        loop {
+            tokio::select! {
+                () = draining.cancelled() => return self.drain().await,
+                ended = self.stages.next_end() => match ended {
+                    Some(Err(error)) => return Err(error),
+                    Some(Ok(())) => return Err(anyhow!("a stage ended although nobody asked it to: please report it")),
+                    None => return Err(anyhow!("no stage runs")),
+                },
+                _ = every.tick() => {
+                    for line in rates.lines(self.world).await? {
+                        self.voice.say(&line);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets the others end, then record when it has read what they left it, all within the grace.
+    async fn drain(&mut self) -> Result<()> {
+        let end = Instant::now() + self.grace;
+        self.voice.say("Stopping: letting downloads under way end (again stops at once)");
+        self.stages.drain.cancel();
+        self.stages.hurry.cancel();
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while self.stages.running() > 0 {
+            tokio::select! {
+                Some(ended) = self.stages.next_end() => ended?,
+                () = tokio::time::sleep_until(end + LAST_GRACE) => {
+                    eprintln!("warning: the work did not end within shutdown_grace and is broken off; nothing is lost, the next run does it again");
+                    self.stages.abort().await;
+                }
+                _ = look.tick(), if !self.stages.upstream_runs() && !self.stages.drain_record.is_cancelled() => {
+                    let waits = unrecorded(&self.world.log, &self.world.lanes, self.roles).await?;
+                    if waits == 0 || Instant::now() >= end {
+                        self.stages.drain_record.cancel();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

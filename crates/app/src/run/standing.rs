@@ -1,0 +1,37 @@
+//! How far the groups of a source are behind, as of one moment of the log.
+
+use anyhow::Result;
+use longshore_log::EmbeddedLog;
+
+use crate::pipeline::{OpenLane, Role, Roles};
+use crate::place::Lane;
+use crate::walk::Moment;
+
+/// Records that record has yet to read, over all sources.
+pub(super) async fn unrecorded(log: &EmbeddedLog, lanes: &[OpenLane], roles: &Roles) -> Result<u64> {
+    if !roles.has(Role::Record) {
+        return Ok(0);
+    }
+    let moment = Moment::of(log).await?;
+    Ok(lanes.iter().map(|open| of_record(&moment, &open.lane)).sum())
+}
+
+fn of_record(moment: &Moment, lane: &Lane) -> u64 {
+    let topics = &lane.topics;
+    behind(moment, &topics.results(), &topics.record_results_group())
+        + behind(moment, &topics.dead_letters(), &topics.record_failures_group())
+        + behind(moment, &topics.events(), &topics.record_events_group())
+}
+
+/// Tasks that wait for a download or are in one, and those that wait in a tier.
+pub(super) fn tasks(moment: &Moment, lane: &Lane) -> u64 {
+    let topics = &lane.topics;
+    let tiers = moment.partitions.iter().filter(|state| topics.tier_delay(&state.partition.topic).is_some());
+    let retrying: u64 = tiers.map(|state| state.end - moment.committed(&topics.retry_group(), state).min(state.end)).sum();
+    behind(moment, &topics.pending(), &topics.download_group()) + retrying
+}
+
+/// The records of a topic that a group has yet to read.
+fn behind(moment: &Moment, topic: &str, group: &str) -> u64 {
+    moment.topic(topic).map(|state| state.end.saturating_sub(moment.committed(group, state))).sum()
+}

@@ -1,0 +1,108 @@
+//! The service's HTTP server: events come in here, and health is told.
+//!
+//! *Owns*: the socket, who may ask (the token), how much may be under way, and that an event is durable before it is
+//! acknowledged. *Does not own*: what events mean (ingest decides), the log, when the process stops.
+//!
+//! ```text
+//! connections (≤ 256) ─▶ head (≤ 30 s) ─▶ token ─▶ source, content type ─▶ [≤ 64 requests, ≤ 64 MiB] ─▶ backlog
+//!     202 ◀── durable ◀── one append to the source's input ◀── events of the body ◀── body (≤ max_body, ≤ 30 s)
+//! ```
+//! Promises: 1 (what was answered with 202 is in the log), 5, 9 (no payload and no token in any message), 10.
+
+mod access;
+mod admission;
+mod answer;
+mod body;
+mod events;
+mod server;
+mod shape;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Router, middleware};
+use longshore_log::EmbeddedLog;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Http;
+use crate::place::Lane;
+use admission::Admission;
+pub(crate) use answer::Refusal;
+pub(crate) use server::Server;
+
+/// The request header that names the input which a body is a part of, and the one with the number of its first line.
+pub(crate) const INPUT_NAME: &str = "longshore-input";
+/// See [`INPUT_NAME`].
+pub(crate) const INPUT_LINE: &str = "longshore-line";
+/// The longest event, in bytes, as in files.
+pub(crate) const MAX_EVENT: usize = crate::input::MAX_LINE;
+
+/// What the routes work with.
+pub(crate) struct Service {
+    pub(crate) log: Arc<EmbeddedLog>,
+    pub(crate) lanes: Vec<Lane>,
+    /// Events that were acknowledged.
+    pub(crate) accepted: AtomicU64,
+    http: Http,
+    draining: CancellationToken,
+    admission: Admission,
+}
+
+impl Service {
+    /// Over an open log, until `draining` is cancelled; then nothing is taken any more.
+    pub(crate) fn new(log: Arc<EmbeddedLog>, lanes: Vec<Lane>, http: Http, draining: CancellationToken) -> Self {
+        let admission = Admission::new(&http);
+        Service { log, lanes, accepted: AtomicU64::new(0), http, draining, admission }
+    }
+
+    /// The source of this name.
+    pub(crate) fn lane(&self, name: &str) -> Result<&Lane, Refusal> {
+        self.lanes.iter().find(|lane| lane.name() == name).ok_or_else(|| {
+            let names: Vec<&str> = self.lanes.iter().map(Lane::name).collect();
+            let (error, remedy) = ("there is no such source", format!("the sources are {}", names.join(", ")));
+            Refusal::new(StatusCode::NOT_FOUND, error, remedy)
+        })
+    }
+
+    /// Refuses work that would be taken while the service is stopping.
+    pub(crate) fn open(&self) -> Result<(), Refusal> {
+        if !self.draining.is_cancelled() {
+            return Ok(());
+        }
+        let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the service is stopping", "send it again once it is back");
+        Err(refusal.retry_after(5))
+    }
+}
+
+/// All routes. Those below `/v1` need the token; further ones join them here.
+pub(crate) fn router(service: Arc<Service>) -> Router {
+    let guarded = Router::new()
+        .route("/v1/events/{source}", post(events::post))
+        .route_layer(middleware::from_fn_with_state(service.clone(), access::check));
+    Router::new()
+        .merge(guarded)
+        .route("/health/live", get(|| async { answer::json(StatusCode::OK, &serde_json::json!({ "status": "live" })) }))
+        .route("/health/ready", get(ready))
+        .fallback(|| async { Refusal::new(StatusCode::NOT_FOUND, "there is nothing at this path", PATHS) })
+        .method_not_allowed_fallback(|| async {
+            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "the path does not take this method", PATHS)
+        })
+        .with_state(service)
+}
+
+const PATHS: &str = "ask for POST /v1/events/SOURCE, GET /health/live or GET /health/ready";
+
+async fn ready(State(service): State<Arc<Service>>) -> Response {
+    match service.open() {
+        Ok(()) => answer::json(StatusCode::OK, &serde_json::json!({ "status": "ready" })),
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+#[cfg(test)]
+#[path = "service_tests.rs"]
+mod tests;
