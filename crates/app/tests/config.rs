@@ -418,6 +418,11 @@ fn references_are_followed_and_secrets_stay_secret() {
         &[("SECRET", "5ec2e7"), ("STORE", "s3://5ec2e7/x")],
     );
     assert!(wrong.len() == 2 && wrong.iter().all(|error| !error.contains("5ec2e7")), "{wrong:?}");
+    let quoted = "allow_hosts: ['${env:SECRET}']\npath: '${env:SECRET}'\nmap: {attachments: '${env:SECRET}'}\nrefresh: {url: '${env:SECRET}'}";
+    let quoted =
+        "sources:\n  - name: mine\n".to_owned() + &quoted.lines().map(|line| format!("    {line}\n")).collect::<String>();
+    let wrong = errors(&quoted, &[("SECRET", "https://5ec2e7[{x}")]);
+    assert!(wrong.len() >= 3 && wrong.iter().all(|error| !error.contains("5ec2e7")), "{wrong:#?}");
     let token = errors(&top("http: {token: '5ec 2e7'}"), &[]);
     assert!(token[0].contains("white space") && !token[0].contains("5ec 2e7"), "{token:?}");
 }

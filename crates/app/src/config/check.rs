@@ -142,6 +142,7 @@ impl Check<'_> {
             return self.refuse(&node.at, path, format!("expects a single value, and there is {}; write one text", node.kind()));
         };
         let resolved = self.found.keep(&node.at, path, resolve(written, self.around))?;
+        resolved.values.iter().for_each(|value| self.found.hide(value));
         Some(Spot { at: node.at.clone(), text: resolved.text, shown: resolved.shown, references: resolved.references })
     }
 
@@ -176,6 +177,7 @@ impl Check<'_> {
             let remedy = "a secret in plain text; write ${env:NAME} or ${file:/path} and keep it out of this file";
             self.found.warn(&spot.at, path, remedy);
         }
+        self.found.hide(&spot.text);
         spot.shown = "***".to_owned();
     }
 }

@@ -80,14 +80,26 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
+/// Shorter texts hide nothing, and would be found in every other word.
+const HIDDEN_BYTES: usize = 4;
+
 /// Gathers what is wrong while the rest is still being looked at.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     errors: Vec<Problem>,
     warnings: Vec<Problem>,
+    /// Texts that are put out of every message: those who check a value quote it.
+    hidden: Vec<String>,
 }
 
 impl Findings {
+    /// Keeps a text out of all messages.
+    pub(crate) fn hide(&mut self, text: &str) {
+        if text.trim().len() >= HIDDEN_BYTES {
+            self.hidden.push(text.trim().to_owned());
+        }
+    }
+
     pub(crate) fn error(&mut self, at: &At, key: impl Into<String>, message: impl Into<String>) {
         self.errors.push(Problem { at: at.clone(), key: key.into(), message: message.into() });
     }
@@ -107,7 +119,12 @@ impl Findings {
 
     /// Ends the gathering: the warnings, or everything if there is an error.
     pub(crate) fn finish(mut self, file: &str) -> Result<Vec<Problem>, ConfigErrors> {
+        // The longest first, so that none leaves a part of another.
+        self.hidden.sort_by_key(|text| std::cmp::Reverse(text.len()));
         for list in [&mut self.errors, &mut self.warnings] {
+            for problem in list.iter_mut() {
+                problem.message = self.hidden.iter().fold(std::mem::take(&mut problem.message), |m, text| m.replace(text, "***"));
+            }
             list.sort();
             list.dedup();
         }

@@ -23,11 +23,13 @@ pub(crate) struct Resolved {
     pub(crate) shown: String,
     /// The references, as written.
     pub(crate) references: Vec<String>,
+    /// What they brought; it may be a secret.
+    pub(crate) values: Vec<String>,
 }
 
 /// Puts in what the references name. The error says what is missing and what to do.
 pub(crate) fn resolve(written: &str, around: &Surroundings) -> Result<Resolved, String> {
-    let mut resolved = Resolved { text: String::new(), shown: String::new(), references: Vec::new() };
+    let mut resolved = Resolved { text: String::new(), shown: String::new(), references: Vec::new(), values: Vec::new() };
     let mut rest = written;
     while let Some(at) = rest.find("${") {
         let (before, reference) = rest.split_at(at);
@@ -41,6 +43,7 @@ pub(crate) fn resolve(written: &str, around: &Surroundings) -> Result<Resolved, 
         let end = reference.find('}').ok_or("a '${' without its '}'; write '$${' for the characters themselves")?;
         let value = value_of(&reference[2..end], around)?;
         resolved.push(&value, "***");
+        resolved.values.push(value);
         resolved.references.push(reference[..=end].to_owned());
         rest = &reference[end + 1..];
     }
