@@ -84,7 +84,8 @@ impl Client {
         };
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, answered).await;
         let broken = || format!("the service at http://{} did not answer", self.address);
-        let answer = answer.map_err(|_| anyhow!("nothing came within {} s", ANSWER_TIMEOUT.as_secs())).flatten().with_context(broken)?;
+        let answer =
+            answer.map_err(|_| anyhow!("nothing came within {} s", ANSWER_TIMEOUT.as_secs())).flatten().with_context(broken)?;
         self.connection = Some(connection);
         Ok(answer)
     }
@@ -142,7 +143,9 @@ mod tests {
 
     #[test]
     fn a_wait_is_followed_within_bounds() {
-        let of = |value: &'static str| retry_after(&[(header::RETRY_AFTER, header::HeaderValue::from_static(value))].into_iter().collect());
+        let of = |value: &'static str| {
+            retry_after(&[(header::RETRY_AFTER, header::HeaderValue::from_static(value))].into_iter().collect())
+        };
         assert_eq!(of("2"), Some(Duration::from_secs(2)));
         assert_eq!(of("86400"), Some(LONGEST_WAIT));
         assert_eq!(of("Wed, 21 Oct 2026 07:28:00 GMT"), None);

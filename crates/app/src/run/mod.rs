@@ -75,7 +75,8 @@ pub(crate) async fn run(args: RunArgs) -> Result<u8> {
     let mut stages = world.start(&plan, &roles)?;
     announce(&plan, &roles, &server, &voice);
     let mut rates = Rates::new(&world, &service);
-    let driven = Drive { stages: &mut stages, world: &world, stop: &stop, roles: &roles, grace, voice: &voice }.run(&mut rates).await;
+    let driven =
+        Drive { stages: &mut stages, world: &world, stop: &stop, roles: &roles, grace, voice: &voice }.run(&mut rates).await;
     if driven.is_err() {
         stages.abort().await;
     }

@@ -70,7 +70,8 @@ pub(crate) async fn run(args: SendArgs) -> Result<u8> {
     let ready = config::load(&args.config, Purpose::Look).context(exit::Configuration)?;
     let lane = ready.plan.place.source(args.source.as_deref()).context(exit::Usage)?.clone();
     let opening = args.clone();
-    let open = move || opening.inputs.iter().map(|name| input::open(name, opening.url_col.as_deref())).collect::<Result<Vec<_>>>();
+    let open =
+        move || opening.inputs.iter().map(|name| input::open(name, opening.url_col.as_deref())).collect::<Result<Vec<_>>>();
     let inputs = tokio::task::spawn_blocking(open).await??;
     let (portions, mut received) = mpsc::channel(1);
     std::thread::Builder::new().name("input".into()).spawn(move || batch::read(inputs, &portions))?;

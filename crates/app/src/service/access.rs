@@ -81,7 +81,9 @@ mod tests {
         let token = Secret::new("open-sesame-0123");
         let with = |value| permitted(Some(&token), &headers(&[(header::AUTHORIZATION, value)])).is_ok();
         assert!(with("Bearer open-sesame-0123") && with("bearer  open-sesame-0123"));
-        for wrong in ["Bearer open-sesame-012", "Bearer open-sesame-01234", "Bearer ", "Basic open-sesame-0123", "open-sesame-0123", ""] {
+        for wrong in
+            ["Bearer open-sesame-012", "Bearer open-sesame-01234", "Bearer ", "Basic open-sesame-0123", "open-sesame-0123", ""]
+        {
             assert!(!with(wrong), "{wrong}");
         }
         assert!(permitted(Some(&token), &HeaderMap::new()).is_err());

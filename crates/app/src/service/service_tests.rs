@@ -74,7 +74,8 @@ async fn each_line_is_an_event_with_its_place() {
     assert_eq!(world.ask(request).await, (202, None, serde_json::json!({ "accepted": 2 })));
     let appended = world.appended().await;
     let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
-    let events: Vec<_> = appended.iter().map(|r| (text(r.message.value.as_deref()), text(r.message.header(HEADER_INPUT)))).collect();
+    let events: Vec<_> =
+        appended.iter().map(|r| (text(r.message.value.as_deref()), text(r.message.header(HEADER_INPUT)))).collect();
     let event = |event: &str, place: &str| (event.to_owned(), place.to_owned());
     assert_eq!(events, [event("{\"url\":\"https://a/1\"}", "http  list.txt:7"), event("https://a/2", "http  list.txt:9")]);
     assert!(appended.iter().all(|received| received.message.key.is_none()));

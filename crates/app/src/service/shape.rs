@@ -236,7 +236,8 @@ mod tests {
 
     #[test]
     fn the_attributes_of_a_binary_event_become_headers() {
-        let pairs = [("ce-specversion", "1.0"), ("ce-subject", "Euro%20%E2%82%AC"), ("content-type", "image/png"), ("x-other", "1")];
+        let pairs =
+            [("ce-specversion", "1.0"), ("ce-subject", "Euro%20%E2%82%AC"), ("content-type", "image/png"), ("x-other", "1")];
         let Ok(Shape::Binary(mut headers)) = shape(&pairs) else { panic!("not binary") };
         headers.sort();
         let named = |name: &str, value: &'static str| (name.to_owned(), Bytes::from_static(value.as_bytes()));

@@ -1,0 +1,180 @@
+//! The real binary as a service on a directory of its own, and what is said to it.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::batch::{Finished, finish, longshore, signal, wait};
+
+/// A service with its configuration.
+pub(crate) struct Service {
+    pub(crate) root: TempDir,
+    pub(crate) config: PathBuf,
+    pub(crate) port: u16,
+}
+
+/// What was answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Value,
+}
+
+/// Two sources on one topic, told apart by a field.
+pub(crate) const CLAIMS_AND_OTHERS: &str = "
+sources:
+  - &source
+    name: claims
+    topic: all.events
+    map: {trace_id: id, attachments: files}
+    when: {field: kind, equals: claim}
+    allow_hosts: [127.0.0.1]
+    allow_private: [127.0.0.1/32]
+    allow_http: true
+    file_types: [any]
+    path: '{host}/{path}'
+    retry: [200ms, 400ms]
+  - name: others
+    topic: all.events
+    map: {trace_id: id, attachments: files}
+    allow_hosts: [127.0.0.1]
+    allow_private: [127.0.0.1/32]
+    allow_http: true
+    file_types: [any]
+    path: '{host}/{path}'
+    retry: [200ms, 400ms]
+";
+
+/// One source of URLs.
+pub(crate) const URLS: &str = "
+sources:
+  - name: urls
+    preset: urls
+    allow_hosts: [127.0.0.1]
+    allow_private: [127.0.0.1/32]
+    allow_http: true
+    file_types: [any]
+    retry: [200ms, 400ms]
+";
+
+impl Service {
+    /// With these sources, and further keys of `http`.
+    pub(crate) fn new(sources: &str, http: &str) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let config = root.path().join("longshore.yaml");
+        let listen =
+            format!("http:\n  listen: 127.0.0.1:{port}\n  {http}\nshutdown_grace: 10s\nrecord: {{events_freshness: 200ms}}\n");
+        std::fs::write(&config, format!("{listen}{}", sources.replace("&source\n    ", ""))).unwrap();
+        Service { root, config, port }
+    }
+
+    /// `longshore COMMAND -c … ARGS`
+    pub(crate) fn command(&self, command: &str, args: &[&str]) -> Command {
+        let mut started = longshore();
+        started.arg(command).arg("-c").arg(&self.config).args(args).current_dir(self.root.path());
+        started
+    }
+
+    /// Runs a command to its end.
+    pub(crate) fn finish(&self, command: &str, args: &[&str]) -> Finished {
+        finish(self.command(command, args))
+    }
+
+    /// Starts the service; returns once it is ready.
+    pub(crate) fn start(&self, args: &[&str]) -> Child {
+        let mut child = self.command("run", args).spawn().unwrap();
+        while self.get("/health/ready").is_none_or(|answer| answer.status != 200) {
+            assert!(child.try_wait().unwrap().is_none(), "it ended: {}", said(&mut child));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        child
+    }
+
+    /// Tells the service to stop, and waits until it has.
+    pub(crate) fn stop(&self, child: Child) -> Finished {
+        signal(&child, rustix::process::Signal::TERM);
+        wait(child)
+    }
+
+    fn get(&self, path: &str) -> Option<Answer> {
+        self.exchange(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"), b"")
+    }
+
+    /// Posts a body; nothing when no answer came.
+    pub(crate) fn try_post(&self, source: &str, headers: &str, body: &[u8]) -> Option<Answer> {
+        let length = body.len();
+        let head = format!(
+            "POST /v1/events/{source} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
+        );
+        self.exchange(&head, body)
+    }
+
+    /// Posts lines.
+    pub(crate) fn post(&self, source: &str, lines: &[String]) -> Answer {
+        self.try_post(source, "Content-Type: application/x-ndjson\r\n", lines.join("\n").as_bytes()).unwrap()
+    }
+
+    fn exchange(&self, head: &str, body: &[u8]) -> Option<Answer> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
+        stream.write_all(head.as_bytes()).ok()?;
+        let _ = stream.write_all(body);
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some(Answer { status, head: head.to_owned(), body: serde_json::from_str(body).ok()? })
+    }
+
+    /// The rows of a source's table: URL and object path or message.
+    pub(crate) fn rows(&self, source: &str, table: &str) -> Vec<BTreeMap<String, Value>> {
+        let finished = self.finish("inventory", &["--source", source, "--table", table, "--limit", "0", "--json"]);
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        finished.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The URLs of a source's stored attachments, sorted, each as often as it has a row.
+    pub(crate) fn stored(&self, source: &str) -> Vec<String> {
+        let text = |row: &BTreeMap<String, Value>| row["attachment_url"].as_str().unwrap().to_owned();
+        let mut urls: Vec<String> = self.rows(source, "attachments").iter().map(text).collect();
+        urls.sort_unstable();
+        urls
+    }
+
+    /// How many rows a source's table has.
+    pub(crate) fn count(&self, source: &str, table: &str) -> usize {
+        self.rows(source, table).len()
+    }
+
+    /// `longshore reconcile --deep`, which must find nothing.
+    pub(crate) fn reconcile(&self) {
+        let finished = self.finish("reconcile", &["--deep"]);
+        assert_eq!(finished.code, Some(0), "reconcile: {finished:?}");
+    }
+
+    /// Whether every stage has read everything.
+    pub(crate) fn idle(&self) -> bool {
+        let finished = self.finish("status", &["--json"]);
+        let Ok(status) = serde_json::from_str::<Value>(&finished.stdout) else { return false };
+        let stages = status["stages"].as_array().unwrap();
+        !stages.is_empty() && stages.iter().all(|stage| stage["waiting"] == 0)
+    }
+}
+
+fn said(child: &mut Child) -> String {
+    let mut said = String::new();
+    let _ = child.stderr.take().unwrap().read_to_string(&mut said);
+    said
+}
