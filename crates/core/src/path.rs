@@ -85,7 +85,7 @@ pub fn percent_decoded(segment: &str) -> String {
 }
 
 /// What a URL says about where its file belongs. All parts are sanitised.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UrlParts {
     /// The host in lower case, with `_` and the port if that is not the scheme's own: `example.com`, `example.com_8080`.
     /// The brackets of an IPv6 address are dropped and its colons become `_`.
@@ -180,6 +180,11 @@ impl PathTemplate {
             ));
         }
         Ok(PathTemplate { pieces })
+    }
+
+    /// Whether the template names this field or column.
+    pub fn uses(&self, field: &str) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece, Piece::Field(name) if name == field))
     }
 
     /// Fills the template in. Only `{path}` brings `/` along; in other values it becomes `_`. The result is sanitised.

@@ -325,30 +325,50 @@ impl Source {
         let checked = self.policy.check_url(&task.url)?;
         headers::check(&task.headers)?;
         task.checksum.as_deref().map(Promised::parse).transpose()?;
-        let extension = file_type::extension_of(checked.url.path(), checked.url.query());
-        let extension = extension.or_else(|| file_type::extension_of(task.file_name.as_deref()?, None));
-        self.file_types.check_extension(extension.as_deref())?;
+        self.file_types.check_extension(extension(&checked.url, task).as_deref())?;
+        self.object_path(&checked.url, task)
+    }
+
+    /// Where the object goes. What the template does not name is not worked out.
+    fn object_path(&self, parsed: &Url, task: &Task) -> Result<String, Failure> {
+        let uses = |fields: &[&str]| fields.iter().any(|field| self.path.uses(field));
+        let named_by_url = !matches!(self.mapping, Mapping::Xact) && task.file_name.is_none();
         let unusable = || Failure::new(Class::Rejected, Reason::InvalidUrl, "the URL names no host");
-        let url = UrlParts::of(&self.identity.of(&task.url)).ok_or_else(unusable)?;
-        let day = time::partition_day(task.event_time.as_deref().and_then(time::parse_event_time), task.ingested_at);
-        let event_date = time::format(i64::from(day) * time::DAY)[..10].to_owned();
-        let (media_id, trace_id) = (task.media_id.to_string(), task.trace_id.clone());
-        let mut columns: BTreeMap<String, String> = task.columns.clone();
-        let file_name = match self.mapping {
-            Mapping::Xact => xact::file_name(&task.url, &checked.url, &task.columns),
-            _ => task.file_name.clone().unwrap_or_else(|| url.name.clone()),
+        let url = match uses(&["host", "path", "name", "ext"]) || (named_by_url && uses(&[FILE_NAME])) {
+            true => UrlParts::of(&self.identity.of(&task.url)).ok_or_else(unusable)?,
+            false => UrlParts::default(),
         };
-        columns.insert(FILE_NAME.to_owned(), file_name);
+        let mut columns: BTreeMap<String, String> = task.columns.clone();
+        if uses(&[FILE_NAME]) {
+            let file_name = match self.mapping {
+                Mapping::Xact => xact::file_name(&task.url, parsed, &task.columns),
+                _ => task.file_name.clone().unwrap_or_else(|| url.name.clone()),
+            };
+            columns.insert(FILE_NAME.to_owned(), file_name);
+        }
+        let event_date = if uses(&["event_date"]) { event_date(task) } else { String::new() };
+        let (media_id, trace_id) = (task.media_id.to_string(), task.trace_id.clone());
         Ok(self.path.render(&PathFields { url, media_id, trace_id, event_date, columns }))
     }
 
-    /// Judges what a body really is, by its declared type and its first bytes.
-    pub fn judge_body(&self, url: &str, content_type: Option<&str>, first_bytes: &[u8]) -> Result<FileTypeVerdict, Failure> {
-        let parsed = Url::parse(url).ok();
-        let extension = parsed.and_then(|url| file_type::extension_of(url.path(), url.query()));
+    /// Judges what a task's body really is, by its declared type and its first bytes.
+    pub fn judge_body(&self, task: &Task, content_type: Option<&str>, first_bytes: &[u8]) -> Result<FileTypeVerdict, Failure> {
+        let extension = Url::parse(task.url.trim()).ok().and_then(|url| extension(&url, task));
         let declared = file_type::declared_type(content_type);
         self.file_types.check(extension.as_deref(), declared, first_bytes)
     }
+}
+
+/// The extension of what a task is about: in the URL, else of the name that the event gives.
+fn extension(url: &Url, task: &Task) -> Option<String> {
+    let in_url = file_type::extension_of(url.path(), url.query());
+    in_url.or_else(|| file_type::extension_of(task.file_name.as_deref()?, None))
+}
+
+/// The day under which the task's row will be filed.
+fn event_date(task: &Task) -> String {
+    let day = time::partition_day(task.event_time.as_deref().and_then(time::parse_event_time), task.ingested_at);
+    time::format(i64::from(day) * time::DAY)[..10].to_owned()
 }
 
 fn odd_item(why: &'static str) -> Failure {

@@ -1,6 +1,7 @@
 use std::time::Instant;
 
 use super::*;
+use crate::format::Task;
 use crate::ids;
 use crate::inventory::Shape;
 use crate::outcome::{Class, Reason};
@@ -401,7 +402,11 @@ fn file_names_depend_on_the_subtype() {
 #[test]
 fn the_file_type_is_the_extension_or_that_of_the_named_file() {
     let (source, pdf) = (source(), b"%PDF-1.7\n");
-    let judged = |url: &str| source.judge_body(url, Some("binary/octet-stream"), pdf).map(|verdict| verdict.file_type);
+    let task = |url: &str| Task { url: url.to_owned(), ..Task::default() };
+    let judge = |task: &Task| source.judge_body(task, Some("binary/octet-stream"), pdf).map(|verdict| verdict.file_type);
+    let judged = |url: &str| judge(&task(url));
+    let named = Task { file_name: Some("report.PDF".into()), ..task("https://h/get") };
+    assert_eq!(judge(&named).expect("allowed"), "PDF");
     assert_eq!(judged("https://h/a.pdf").expect("allowed"), "PDF");
     assert_eq!(judged("https://h/get?filename=a.Pdf").expect("allowed"), "PDF");
     assert_eq!(judged("https://h/get").expect("allowed"), "UNKNOWN");

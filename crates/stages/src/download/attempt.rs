@@ -133,7 +133,7 @@ async fn ask(tools: &Tools, task: &Task, url: &str) -> Result<Opened, Failure> {
 
 /// The column `file_type` of a body that may be stored.
 fn file_type(tools: &Tools, task: &Task, content_type: Option<&str>, beginning: &[u8]) -> Result<String, Failure> {
-    let verdict = tools.source.judge_body(&task.url, content_type, beginning)?;
+    let verdict = tools.source.judge_body(task, content_type, beginning)?;
     if let Some(warning) = verdict.warned {
         Progress::add(&tools.progress.type_warnings, 1);
         tracing::debug!(media_id = %task.media_id, %warning, "stored although its content is not what its name says");
