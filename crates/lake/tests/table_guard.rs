@@ -236,3 +236,75 @@ async fn a_store_that_does_not_create_atomically_is_refused_and_another_is_teste
     let again = ExactTable::open(place(), spec(), Options::default()).await.unwrap();
     assert_eq!(again.append(&rows(0..4), &[]).await.unwrap(), Appended { added: 1, known: 3 });
 }
+
+/// The data files of a table.
+fn data_files(directory: &OsPath) -> Vec<std::path::PathBuf> {
+    let day = directory.join("event_date=2026-11-23");
+    std::fs::read_dir(day).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+/// To go on without a file would count its rows twice; to try again for ever would tell nobody.
+#[tokio::test]
+async fn a_data_file_that_is_gone_or_damaged_stops_with_its_name_and_a_remedy() {
+    type Damage = fn(&OsPath);
+    let cases: [(&str, Damage); 4] = [
+        ("gone", |file| std::fs::remove_file(file).unwrap()),
+        ("damaged", |file| std::fs::write(file, b"PAR1").unwrap()),
+        ("damaged", |file| {
+            let bytes = std::fs::read(file).unwrap();
+            std::fs::write(file, &bytes[..bytes.len() - 100]).unwrap();
+        }),
+        ("damaged", |file| {
+            let length = std::fs::metadata(file).unwrap().len();
+            std::fs::write(file, vec![b'x'; length as usize]).unwrap();
+        }),
+    ];
+    for (number, (said, damage)) in cases.into_iter().enumerate() {
+        let dir = tempdir().unwrap();
+        open(dir.path()).await.append(&rows(0..100), &[]).await.unwrap();
+        let file = data_files(dir.path()).remove(0);
+        damage(&file);
+        let table = open(dir.path()).await;
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let place = dir.path().to_str().unwrap();
+        let limit = std::time::Duration::from_secs(20);
+        let appended = tokio::time::timeout(limit, table.append(&rows(50..60), &[])).await.expect("no endless loop");
+        for result in [appended.map(|_| ()), table.known(&keys(0..1)).await.map(|_| ())] {
+            match result {
+                Err(TableError::Fatal(text)) => {
+                    assert!([said, name, place, "Restore"].iter().all(|word| text.contains(word)), "case {number}: {text}");
+                }
+                other => panic!("case {number}: {other:?}"),
+            }
+        }
+    }
+}
+
+/// Others may set a retention under which no write can be known to be safe.
+#[tokio::test]
+async fn a_retention_of_nothing_is_refused_with_the_properties_to_set() {
+    let retention = |name: &'static str| {
+        move |directory: &OsPath| {
+            let mut action = metadata(directory);
+            action["metaData"]["configuration"][name] = json!("interval 0 hours");
+            vec![action]
+        }
+    };
+    for name in ["delta.logRetentionDuration", "delta.deletedFileRetentionDuration"] {
+        let limit = std::time::Duration::from_secs(20);
+        let refused = assert_change_is_refused(retention(name), "interval 1 days");
+        tokio::time::timeout(limit, refused).await.expect("no endless loop");
+    }
+}
+
+#[tokio::test]
+async fn a_writer_that_is_always_too_slow_says_so() {
+    let dir = tempdir().unwrap();
+    let options = Options { retention: std::time::Duration::ZERO, ..Options::default() };
+    let table = ExactTable::open(root(dir.path()), spec(), options).await.unwrap();
+    let appended = tokio::time::timeout(std::time::Duration::from_secs(20), table.append(&rows(0..1), &[])).await;
+    match appended.expect("no endless loop") {
+        Err(TableError::Unavailable(text)) => assert!(text.contains("retention"), "{text}"),
+        other => panic!("{other:?}"),
+    }
+}

@@ -22,6 +22,18 @@ pub(super) fn store_error(doing: &str, root: &Path, error: &io::Error) -> StoreE
     }
 }
 
+/// The error of giving an object its name. What the file system says of the name itself (`:` on exFAT, say, or a name
+/// that is too long) will not be said of the next one.
+pub(super) fn name_error(root: &Path, error: &io::Error) -> StoreError {
+    match Errno::from_io_error(error) {
+        Some(Errno::INVAL | Errno::ILSEQ | Errno::NAMETOOLONG) => StoreError::Name(format!(
+            "the file system of {} takes no file of this name: {error}; give objects other paths, or keep them elsewhere",
+            root.display()
+        )),
+        _ => store_error("name a complete file", root, error),
+    }
+}
+
 fn remedy(error: &io::Error) -> Option<&'static str> {
     Some(match Errno::from_io_error(error)? {
         Errno::NOSPC | Errno::DQUOT => "free space on the disk of {} (or raise the quota)",
@@ -41,6 +53,16 @@ mod tests {
 
     fn of(errno: Errno) -> StoreError {
         store_error("write a file", Path::new("/lake"), &errno.into())
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_is_the_names_fault_alone() {
+        for errno in [Errno::INVAL, Errno::ILSEQ, Errno::NAMETOOLONG] {
+            let error = name_error(Path::new("/lake"), &errno.into());
+            assert!(matches!(&error, StoreError::Name(message) if message.contains("/lake")), "{error:?}");
+        }
+        assert!(matches!(name_error(Path::new("/lake"), &Errno::NOSPC.into()), StoreError::Fatal(_)));
+        assert!(matches!(name_error(Path::new("/lake"), &Errno::AGAIN.into()), StoreError::Unavailable(_)));
     }
 
     #[test]

@@ -95,11 +95,11 @@ impl Sealed {
 }
 
 fn gone() -> StoreError {
-    StoreError::Unavailable("the object store's sync thread has ended; start again".into())
+    StoreError::Fatal("the object store's sync thread has ended, and nothing can become durable any more: start again".into())
 }
 
 fn named(root: &Root, sealed: &mut Sealed, path: &str) -> Result<Placing, StoreError> {
-    sealed.temporary.place(path).map_err(|error| root.error("name a complete file", &error))
+    sealed.temporary.place(path).map_err(|error| root.name_error(&error))
 }
 
 fn reply(sealed: Sealed, placing: Placing) -> Reply {
@@ -198,6 +198,36 @@ mod tests {
         assert!(answered.try_recv().is_err(), "its name is not durable yet");
         cycles.cycle(Vec::new());
         assert!(matches!(answered.try_recv(), Ok(Ok(Reply::Placed(path))) if path == "a/x"));
+    }
+
+    /// To ask a thread that is gone again and again would end nothing.
+    #[tokio::test]
+    async fn without_its_thread_the_store_stops() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Arc::new(Root::open(dir.path(), &LocalOptions::new(Owner::Exclusive)).unwrap());
+        let (queue, requests) = channel();
+        drop(requests);
+        let publisher = Publisher { queue, places: Arc::new(Semaphore::new(1)), root };
+        assert!(matches!(publisher.settle("x").await, Err(StoreError::Fatal(message)) if message.contains("start again")));
+    }
+
+    /// What the file system refuses about one name says nothing about the store.
+    #[tokio::test]
+    async fn a_name_that_the_file_system_refuses_fails_alone() {
+        let options = LocalOptions::new(Owner::Exclusive);
+        for options in [options, LocalOptions { sync: SyncMode::Off, ..options }] {
+            let dir = tempfile::tempdir().unwrap();
+            let root = Arc::new(Root::open(dir.path(), &options).unwrap());
+            let publisher = Publisher::start(root.clone(), &options).unwrap();
+            for (path, placed) in [("d/".to_owned() + &"n".repeat(300), false), ("d/n".to_owned(), true)] {
+                let sealed = Sealed::new(Temporary::create(root.clone()).unwrap(), publisher.reserve().await.unwrap());
+                match publisher.place(sealed, &path).await {
+                    Ok(Reply::Placed(_)) => assert!(placed),
+                    Err(StoreError::Name(_)) => assert!(!placed),
+                    _ => panic!("{path}"),
+                }
+            }
+        }
     }
 
     #[tokio::test]

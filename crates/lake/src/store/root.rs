@@ -9,7 +9,7 @@ use longshore_stages::ports::StoreError;
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::error::store_error;
+use super::error::{name_error, store_error};
 use super::{LocalOptions, Owner, SyncMode, Unfinished};
 
 /// Where unfinished files are kept that must have a name. Object paths cannot begin like this.
@@ -75,6 +75,11 @@ impl Root {
 
     pub(super) fn error(&self, doing: &str, error: &io::Error) -> StoreError {
         store_error(doing, &self.path, error)
+    }
+
+    /// The error of giving a file its name, which may be the name's own.
+    pub(super) fn name_error(&self, error: &io::Error) -> StoreError {
+        name_error(&self.path, error)
     }
 
     /// The handle of a parent.

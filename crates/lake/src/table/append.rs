@@ -116,12 +116,14 @@ impl Inner {
         }
         let mut state = self.state().await?;
         self.drop_known(&mut state, &mut batch).await?;
-        let mut failures = 0;
+        let (mut failures, mut stale) = (0, 0);
         while !batch.pending.is_empty() {
             let before = state.version;
             match self.attempt(&mut state, &mut batch, positions).await? {
-                Put::Landed => {}
+                Put::Landed => stale = 0,
                 Put::Stale => {
+                    stale += 1;
+                    self.give_up_stale(stale)?;
                     self.reload(&mut state).await?;
                     self.drop_known(&mut state, &mut batch).await?;
                 }
@@ -133,6 +135,17 @@ impl Inner {
             }
         }
         Ok(batch.done)
+    }
+
+    /// A view or a file that is too old each time it was just made is no accident of sleep.
+    fn give_up_stale(&self, stale: u32) -> Result<(), TableError> {
+        if stale < MOST_FAILURES {
+            return Ok(());
+        }
+        Err(TableError::Unavailable(format!(
+            "writing to the table at {} took longer than a quarter of its retention, {stale} times in a row: the store is too slow, or the clock jumps",
+            self.root.display()
+        )))
     }
 
     /// The view, for a writer. One that is some seconds old is brought up to date first, which spares a commit that
@@ -150,7 +163,7 @@ impl Inner {
         match self.follow(state).await {
             Ok(_) => Ok(()),
             Err(Fault::Gone(_)) => self.reload(state).await,
-            Err(Fault::Table(error)) => Err(error),
+            Err(fault) => Err(fault.into_table_error(&self.root.display())),
         }
     }
 
@@ -163,10 +176,10 @@ impl Inner {
                     let before = state.version;
                     self.reload(state).await?;
                     if state.version == before {
-                        return Err(Fault::Gone(what).into_table_error());
+                        return Err(Fault::Gone(what).into_table_error(&self.root.display()));
                     }
                 }
-                other => return other.map_err(Fault::into_table_error),
+                other => return other.map_err(|fault| fault.into_table_error(&self.root.display())),
             }
         }
     }
@@ -212,7 +225,7 @@ impl Inner {
                 if let Some((file, _)) = batch.tried.get(&path) {
                     state.insert(file.clone());
                 }
-                self.landed(state, batch, &path).await.map_err(Fault::into_table_error)?;
+                self.landed(state, batch, &path).await.map_err(|fault| fault.into_table_error(&self.root.display()))?;
             }
         }
         Ok(put)
@@ -228,7 +241,7 @@ impl Inner {
         let mut encoded = Vec::new();
         for (day, rows) in batch.next_days() {
             let arrow = to_batch(&self.shape, &rows).map_err(|e| table_error("encoding rows", &e))?;
-            let (draft, bytes) = encode(&self.shape, day, &arrow).map_err(Fault::into_table_error)?;
+            let (draft, bytes) = encode(&self.shape, day, &arrow)?;
             encoded.push((draft, bytes, rows.iter().map(|row| row.key).collect::<Vec<_>>()));
         }
         let puts = encoded.into_iter().map(|(draft, bytes, keys)| async move {
@@ -295,11 +308,11 @@ impl Inner {
         };
         match followed {
             Ok(()) => Ok(()),
-            Err(Fault::Table(error)) => Err(error),
             Err(Fault::Gone(_)) => {
                 self.reload(state).await?;
                 self.drop_known(state, batch).await
             }
+            Err(fault) => Err(fault.into_table_error(&self.root.display())),
         }
     }
 }

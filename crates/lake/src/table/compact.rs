@@ -106,7 +106,7 @@ impl Inner {
                 let mut state = self.state.lock().await;
                 return self.reload(&mut state).await.map(|()| None);
             }
-            Err(Fault::Table(error)) => return Err(error),
+            Err(fault) => return Err(fault.into_table_error(&self.root.display())),
         };
         let now = self.options.now_ms();
         let mut actions = vec![Action::Add(drafted.add(&self.shape, now, DataChange::No))];

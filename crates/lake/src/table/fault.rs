@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use deltalake_core::DeltaTableError;
+use deltalake_core::arrow::error::ArrowError;
 use deltalake_core::parquet::errors::ParquetError;
 use longshore_stages::ports::TableError;
 
@@ -13,6 +14,8 @@ use crate::durable::disk_fault;
 pub(crate) enum Fault {
     /// A file or log entry that our view names is not there any more: the view is too old.
     Gone(String),
+    /// A file that the table names is there, but cannot be what was written.
+    Damaged(String),
     /// The caller's matter.
     Table(TableError),
 }
@@ -26,18 +29,24 @@ impl From<TableError> for Fault {
 impl Fault {
     /// Sorts an error of a library; `what` says what was being done, with the location.
     pub(crate) fn of(what: &str, error: &(dyn Error + 'static)) -> Self {
-        match is_not_found(error) {
-            true => Fault::Gone(format!("{what}: {error}")),
+        if is_not_found(error) {
+            return Fault::Gone(format!("{what}: {error}"));
+        }
+        match is_damaged(error) {
+            true => Fault::Damaged(format!("{what}: {}", chain(error))),
             false => Fault::Table(table_error(what, error)),
         }
     }
 
-    /// The same where a view that is too old cannot be helped by reloading.
-    pub(crate) fn into_table_error(self) -> TableError {
+    /// The same for the table at `place`, where a view that is too old cannot be helped by reloading. Trying again would
+    /// not mend a file, and to go on without it would count its rows twice.
+    pub(crate) fn into_table_error(self, place: &str) -> TableError {
+        let remedy = "Restore it from a copy, or take it out of the table with a Delta tool and send its events once more";
         match self {
             Fault::Gone(what) => {
-                TableError::Unavailable(format!("{what} (a file of the table is missing; run `longshore reconcile`)"))
+                TableError::Fatal(format!("{what}. The table at {place} names this file, which is gone. {remedy}"))
             }
+            Fault::Damaged(what) => TableError::Fatal(format!("{what}. This file of the table at {place} is damaged. {remedy}")),
             Fault::Table(error) => error,
         }
     }
@@ -76,6 +85,14 @@ fn is_not_found(error: &(dyn Error + 'static)) -> bool {
         return is_not_found(source);
     }
     matches!(find::<object_store::Error>(error), Some(object_store::Error::NotFound { .. }))
+}
+
+/// Whether the bytes of a data file are at fault: it was read, but is not Parquet, or not all of it is there.
+fn is_damaged(error: &(dyn Error + 'static)) -> bool {
+    if let Some(error) = error.downcast_ref::<ArrowError>() {
+        return !matches!(error, ArrowError::ExternalError(_) | ArrowError::IoError(..) | ArrowError::MemoryError(_));
+    }
+    matches!(error.downcast_ref::<ParquetError>(), Some(error) if !matches!(error, ParquetError::External(_)))
 }
 
 /// The error and its causes, without repeating a cause that the error's own text holds already.

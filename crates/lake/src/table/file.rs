@@ -22,12 +22,13 @@ use deltalake_core::parquet::file::statistics::Statistics;
 use deltalake_core::parquet::schema::types::ColumnPath;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use longshore_stages::ports::TableError;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use super::fault::Fault;
+use super::fault::{Fault, table_error};
 use super::shape::{Shape, day_text};
 use super::stats::Stats;
 
@@ -161,13 +162,39 @@ fn external(error: object_store::Error) -> ParquetError {
     ParquetError::External(Box::new(error))
 }
 
+impl ObjectReader {
+    /// Exactly these bytes.
+    pub(crate) async fn read(&self, range: Range<u64>) -> ParquetResult<Bytes> {
+        self.read_all(std::slice::from_ref(&range)).await.map(|mut read| read.pop().unwrap_or_default())
+    }
+
+    async fn read_all(&self, ranges: &[Range<u64>]) -> ParquetResult<Vec<Bytes>> {
+        let read = match self.store.get_ranges(&self.path, ranges).await {
+            Ok(read) => read,
+            Err(error) => return Err(self.explain(error).await),
+        };
+        let whole = ranges.iter().zip(&read).all(|(range, bytes)| bytes.len() as u64 == range.end.saturating_sub(range.start));
+        if whole { Ok(read) } else { Err(ParquetError::EOF(format!("the file ends before its {} bytes", self.bytes))) }
+    }
+
+    /// An error that comes of another length than the table says is the file's, whatever the store calls it.
+    async fn explain(&self, error: object_store::Error) -> ParquetError {
+        match self.store.head(&self.path).await {
+            Ok(found) if found.size != self.bytes => {
+                ParquetError::EOF(format!("the file has {} bytes and the table says {}", found.size, self.bytes))
+            }
+            _ => external(error),
+        }
+    }
+}
+
 impl AsyncFileReader for ObjectReader {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
-        async move { self.store.get_range(&self.path, range).await.map_err(external) }.boxed()
+        async move { self.read(range).await }.boxed()
     }
 
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, ParquetResult<Vec<Bytes>>> {
-        async move { self.store.get_ranges(&self.path, &ranges).await.map_err(external) }.boxed()
+        async move { self.read_all(&ranges).await }.boxed()
     }
 
     fn get_metadata<'a>(&'a mut self, _: Option<&'a ArrowReaderOptions>) -> BoxFuture<'a, ParquetResult<Arc<ParquetMetaData>>> {
@@ -239,8 +266,8 @@ pub(crate) fn new_path(shape: &Shape, day: i32) -> Path {
 }
 
 /// Encodes one batch, sorted by key, as a whole file.
-pub(crate) fn encode(shape: &Shape, day: i32, batch: &RecordBatch) -> Result<(Drafted, Bytes), Fault> {
-    let failed = |e: ParquetError| Fault::of("encoding rows", &e);
+pub(crate) fn encode(shape: &Shape, day: i32, batch: &RecordBatch) -> Result<(Drafted, Bytes), TableError> {
+    let failed = |e: ParquetError| table_error("encoding rows", &e);
     let mut stats = Stats::default();
     stats.add(batch);
     let properties = properties(shape, batch.num_rows());
@@ -251,6 +278,6 @@ pub(crate) fn encode(shape: &Shape, day: i32, batch: &RecordBatch) -> Result<(Dr
     let bytes = Bytes::from(bytes);
     let rows = batch.num_rows() as u64;
     let file = DataFile::new(new_path(shape, day), Some(day), bytes.len() as u64, Some(rows));
-    file.set_index(FileIndex::of(&metadata, shape)?);
+    file.set_index(FileIndex::of(&metadata, shape).map_err(|fault| fault.into_table_error(file.path.as_ref()))?);
     Ok((Drafted { file, stats: stats.json() }, bytes))
 }

@@ -18,7 +18,7 @@ use deltalake_core::parquet::bloom_filter::Sbbf;
 use futures::TryStreamExt;
 use longshore_core::row::Key;
 use longshore_stages::ports::TableError;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::ObjectStore;
 use uuid::Uuid;
 
 use super::cache::{Cache, KeyColumn};
@@ -166,7 +166,8 @@ impl Lookup {
             return Ok(Some(filter));
         }
         let path = &candidate.file.path;
-        let bytes = self.store.get_range(path, range).await.map_err(|e| Fault::of(&format!("reading {path}"), &e))?;
+        let read = candidate.file.reader(&self.store).read(range).await;
+        let bytes = read.map_err(|e| Fault::of(&format!("reading {path}"), &e))?;
         let filter = Sbbf::from_bytes(&bytes).map_err(|e| Fault::of(&format!("reading a filter of {path}"), &e))?;
         let filter = Arc::new(filter);
         self.filters.put(candidate.id(), filter.clone(), bytes.len() + 96);

@@ -210,10 +210,10 @@ impl Inner {
                     let mut state = self.state.lock().await;
                     self.reload(&mut state).await?;
                     if state.version == version {
-                        return Err(Fault::Gone(what).into_table_error());
+                        return Err(Fault::Gone(what).into_table_error(&self.root.display()));
                     }
                 }
-                other => return other.map_err(Fault::into_table_error),
+                other => return other.map_err(|fault| fault.into_table_error(&self.root.display())),
             }
         }
     }

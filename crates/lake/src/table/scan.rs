@@ -60,7 +60,8 @@ impl ExactTable {
         let files = self.files().await?;
         let scan = move |file| scan_file(inner.clone(), file, columns.clone(), wanted.clone());
         let opened = futures::stream::iter(files).then(scan);
-        Ok(opened.try_flatten().map_err(Fault::into_table_error).boxed())
+        let place = self.inner.root.display();
+        Ok(opened.try_flatten().map_err(move |fault| fault.into_table_error(&place)).boxed())
     }
 
     /// How many rows the table has now.
@@ -73,7 +74,8 @@ impl ExactTable {
             rows += match file.rows {
                 Some(rows) => rows,
                 None => {
-                    let index = file.index(&self.inner.store, &self.inner.shape).await.map_err(Fault::into_table_error)?;
+                    let index = file.index(&self.inner.store, &self.inner.shape).await;
+                    let index = index.map_err(|fault| fault.into_table_error(&self.inner.root.display()))?;
                     index.groups.iter().map(|g| g.rows).sum()
                 }
             };

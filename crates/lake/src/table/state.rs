@@ -19,12 +19,12 @@ use object_store::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Inner;
 use super::fault::{Fault, table_error};
 use super::file::DataFile;
 use super::guard;
 use super::options::Moment;
 use super::shape::parse_day;
+use super::{Access, Inner};
 
 /// Tries at loading a table while others clean its log.
 const LOADS: u32 = 3;
@@ -136,8 +136,24 @@ impl Inner {
         let files = files.into_iter().map(|file| (file.path.clone(), file)).collect();
         let properties = snapshot.table_config();
         let kept = properties.log_retention_duration().min(properties.deleted_file_retention_duration());
+        self.check_retention(kept)?;
         let stale_after = kept.min(self.options.retention) / 4;
         Ok(State { version: snapshot.version(), files: Arc::new(files), confirmed, stale_after })
+    }
+
+    /// A write must fit into a quarter of the retention, else none can ever be known to be safe.
+    fn check_retention(&self, kept: Duration) -> Result<(), TableError> {
+        let enough = (4 * self.options.put_timeout).min(self.options.retention);
+        if kept >= enough || self.access == Access::ReadOnly {
+            return Ok(());
+        }
+        Err(TableError::Fatal(format!(
+            "the table at {} keeps its log or its deleted files for {} s only, so that a file may be deleted before it is committed. \
+             Set its properties delta.logRetentionDuration and delta.deletedFileRetentionDuration to 'interval 1 days', \
+             or choose another place",
+            self.root.display(),
+            kept.as_secs()
+        )))
     }
 
     /// Reads the table anew, keeping what is remembered of files that are still there.

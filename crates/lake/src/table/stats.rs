@@ -62,8 +62,10 @@ impl Stats {
         let (mut lowest, mut highest, mut nulls) = (Map::new(), Map::new(), Map::new());
         for (name, bounds) in &self.columns {
             nulls.insert(name.clone(), json!(bounds.nulls));
-            lowest.extend(bounds.lowest.as_ref().and_then(lower).map(|v| (name.clone(), v)));
-            highest.extend(bounds.highest.as_ref().and_then(upper).map(|v| (name.clone(), v)));
+            // Never one without the other: some readers take a file with a minimum and no maximum as empty.
+            let both = bounds.lowest.as_ref().and_then(lower).zip(bounds.highest.as_ref().and_then(upper));
+            lowest.extend(both.iter().map(|(low, _)| (name.clone(), low.clone())));
+            highest.extend(both.iter().map(|(_, high)| (name.clone(), high.clone())));
         }
         json!({"numRecords": self.rows, "minValues": lowest, "maxValues": highest, "nullCount": nulls}).to_string()
     }
@@ -179,6 +181,22 @@ mod tests {
         assert_eq!(round_up(&last), last);
         let emoji = "\u{1F600}".repeat(40);
         assert!(round_up(&emoji) > emoji && round_up(&emoji).encode_utf16().gt(emoji.encode_utf16()));
+    }
+
+    #[test]
+    fn a_bound_that_cannot_be_said_takes_the_other_with_it() {
+        let column = |name: &str, low: i64, high: i64| {
+            let bounds =
+                Bounds { lowest: Some(Bound::Timestamp(low)), highest: Some(Bound::Timestamp(high)), ..Bounds::default() };
+            (name.to_owned(), bounds)
+        };
+        let year_10000 = 253_402_300_800_000_000;
+        let columns = vec![column("good", 0, 1), column("late", 0, year_10000), column("early", i64::MIN, 0)];
+        let json: Value = serde_json::from_str(&Stats { rows: 1, columns }.json()).expect("JSON");
+        for side in ["minValues", "maxValues"] {
+            let names: Vec<&String> = json[side].as_object().expect("an object").keys().collect();
+            assert_eq!(names, ["good"], "{side}");
+        }
     }
 
     #[test]

@@ -93,6 +93,9 @@ impl Worker {
             Ok(outgoing) => Some(outgoing),
             Err(Trouble::Task(failure)) => Some(self.failed(&task, &failure)),
             Err(Trouble::Store(StoreError::Unavailable(error))) => Some(self.store_away(&task, &error)),
+            Err(Trouble::Store(StoreError::Name(error))) => {
+                Some(self.failed(&task, &Failure::new(Class::Permanent, Reason::Internal, error)))
+            }
             Err(Trouble::Store(StoreError::Fatal(error))) => {
                 let _ = self.news.send(News::StoreBroken(error)).await;
                 None

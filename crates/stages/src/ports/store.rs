@@ -32,6 +32,9 @@ pub enum StoreError {
     /// Stop: only a person can mend this (no room, read-only, no rights). Names the remedy.
     #[error("{0}")]
     Fatal(String),
+    /// This path cannot be an object's here, others can: the task's failure.
+    #[error("{0}")]
+    Name(String),
 }
 
 /// An object store. Objects are never overwritten.
