@@ -12,8 +12,10 @@
 //!                                                             offset finished ◀── acknowledged ─┴▶ dlq
 //! ```
 //! States: consuming → draining (no new work; what is under way ends or the grace does) → left.
-//! A window never stalls: when it is half full and its head has run for half a minute, a copy of the head's task goes to
-//! a tier and its offset completes; the running download goes on.
+//! A window never stalls. It is as long as from its head to the last offset started, finished ones among them. So, when
+//! it is half full: if the head has run for half a minute, or runs at a host that is known not to answer, a copy of its
+//! task goes to a tier and its offset completes, while the running download goes on (it tells of its success only); if
+//! the head waits for a host that may not be asked now, all that waits for this host goes to a tier at once.
 //! Promises: 1, 3, 4, 5, 7, 8.
 
 mod attempt;
@@ -23,6 +25,7 @@ mod worker;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use longshore_core::format::{self, FormatError, HEADER_LIFE, Task};
@@ -124,14 +127,14 @@ struct Job {
     epoch: Epoch,
     offset: u64,
     task: Arc<Task>,
-    admitted: Instant,
     running_since: Option<Instant>,
-    passed: bool,
+    /// Whether a copy of the task went ahead: then only success is told of the download that still runs.
+    passed: Arc<AtomicBool>,
 }
 
 impl Job {
     fn new(partition: Partition, epoch: Epoch, offset: u64, task: Arc<Task>) -> Self {
-        Job { partition, epoch, offset, task, admitted: Instant::now(), running_since: None, passed: false }
+        Job { partition, epoch, offset, task, running_since: None, passed: Arc::default() }
     }
 }
 
@@ -232,7 +235,7 @@ impl Running {
             }
             job.running_since = Some(Instant::now());
             Progress::add(&self.stage.progress.in_flight, 1);
-            self.workers.spawn(self.worker.clone().run(id, job.task.clone(), slot));
+            self.workers.spawn(self.worker.clone().run(id, job.task.clone(), job.passed.clone(), slot));
         }
         self.slots.leave();
     }
@@ -277,6 +280,7 @@ impl Running {
                     records.push_front(record);
                     self.consumer.pause(partition);
                     self.held.insert(partition.clone(), (epoch, records));
+                    self.pass_stuck_head(partition);
                     return Ok(());
                 }
             }
@@ -343,7 +347,7 @@ impl Running {
     fn move_off(&mut self, id: u64, why: Hindrance, delay: Duration) -> bool {
         let Some(job) = self.jobs.get_mut(&id) else { return false };
         let Some((topic, message)) = self.worker.move_off(&job.task, why, delay) else { return false };
-        job.passed = true;
+        job.passed.store(true, Relaxed);
         self.workers.spawn(self.worker.clone().send(Outgoing { topic, message, job: id }));
         true
     }
@@ -399,7 +403,7 @@ impl Running {
 
     async fn tick(&mut self) -> Result<(), StageError> {
         let now = self.stage.clock.now();
-        self.stage.progress.parked.store(self.hosts.parked(now) as u64, std::sync::atomic::Ordering::Relaxed);
+        self.stage.progress.parked.store(self.hosts.parked(now) as u64, Relaxed);
         self.pass_stuck_heads();
         self.commit().await
     }
@@ -414,39 +418,25 @@ impl Running {
 
     fn pass_stuck_heads(&mut self) {
         let half = self.stage.limits.window / 2;
-        let heads = self.tracker.assignments().filter(|(p, _)| self.tracker.in_window(p) >= half);
-        let heads: Vec<(Partition, u64)> = heads.filter_map(|(p, _)| self.tracker.head(p).map(|h| (p.clone(), h))).collect();
-        for (partition, head) in heads {
-            let is_head = |job: &Job| job.offset == head && job.partition == partition && !job.passed;
-            let stuck = |job: &Job| {
-                job.running_since.unwrap_or(job.admitted).elapsed() >= self.stage.limits.stuck && self.waits_in_vain(job)
-            };
-            let found = self.jobs.iter().find(|(_, job)| is_head(job) && stuck(job)).map(|(id, _)| *id);
-            if let Some(id) = found {
-                self.pass(id);
-            }
-        }
+        let full = self.tracker.assignments().filter(|(p, _)| self.tracker.in_window(p) >= half);
+        let full: Vec<Partition> = full.map(|(p, _)| p.clone()).collect();
+        full.iter().for_each(|partition| self.pass_stuck_head(partition));
     }
 
-    /// Whether a job runs, or its host may not be asked: a host that merely has much to do comes to its jobs in turn.
-    fn waits_in_vain(&self, job: &Job) -> bool {
-        let now = self.stage.clock.now();
-        job.running_since.is_some() || self.hosts.standing(&authority(&job.task.url), now) != Standing::Open
-    }
-
-    /// Lets the others pass a job that holds its window up. If it still waits for its host, all that waits with it
-    /// goes along.
-    fn pass(&mut self, id: u64) {
-        let Some(job) = self.jobs.get(&id) else { return };
-        let (host, stuck) = (authority(&job.task.url).into_owned(), self.stage.limits.stuck);
-        match job.running_since {
-            Some(_) => drop(self.move_off(id, Hindrance::Head, stuck)),
-            None => {
-                let standing = self.hosts.standing(&host, self.stage.clock.now());
-                if let Some((why, ..)) = self.hindrance(standing) {
-                    self.make_room(&host, why, 0, stuck);
-                }
-            }
+    /// Lets the others pass the head of a window: if it has run for too long; at once if it runs at a host that does not
+    /// answer; at once if its host may not be asked now, and all that waits with it goes along. A host that merely has
+    /// much to do comes to its jobs in turn.
+    fn pass_stuck_head(&mut self, partition: &Partition) {
+        let Some(head) = self.tracker.head(partition) else { return };
+        let is_head = |job: &Job| job.offset == head && job.partition == *partition && !job.passed.load(Relaxed);
+        let Some((&id, job)) = self.jobs.iter().find(|(_, job)| is_head(job)) else { return };
+        let (stuck, now) = (self.stage.limits.stuck, self.stage.clock.now());
+        let (host, running_since) = (authority(&job.task.url).into_owned(), job.running_since);
+        match (running_since, self.hindrance(self.hosts.standing(&host, now))) {
+            (Some(since), _) if since.elapsed() >= stuck => drop(self.move_off(id, Hindrance::Head, stuck)),
+            (Some(_), Some((Hindrance::Dark, until, _))) => drop(self.move_off(id, Hindrance::Head, wait(until, now))),
+            (None, Some((why, until, _))) => self.make_room(&host, why, 0, wait(until, now)),
+            (_, _) => {}
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -76,7 +77,7 @@ impl Worker {
     }
 
     /// Runs one job in its slot, frees the slot, and sends the outcome.
-    pub(super) async fn run(self: Arc<Self>, job: u64, task: Arc<Task>, slot: OwnedSemaphorePermit) {
+    pub(super) async fn run(self: Arc<Self>, job: u64, task: Arc<Task>, passed: Arc<AtomicBool>, slot: OwnedSemaphorePermit) {
         let fetched = AssertUnwindSafe(fetch(&self.tools, &task)).catch_unwind().await;
         let outcome = match fetched {
             Ok(Ok(arrived)) => self.publish(arrived, &task, slot).await,
@@ -91,6 +92,8 @@ impl Worker {
         };
         let outgoing = match outcome {
             Ok(outgoing) => Some(outgoing),
+            // A copy of the task is on its way already: it will find out for itself.
+            Err(Trouble::Task(_) | Trouble::Store(StoreError::Unavailable(_))) if passed.load(Relaxed) => None,
             Err(Trouble::Task(failure)) => Some(self.failed(&task, &failure)),
             Err(Trouble::Store(StoreError::Unavailable(error))) => Some(self.store_away(&task, &error)),
             Err(Trouble::Store(StoreError::Name(error))) => {
