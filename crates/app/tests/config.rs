@@ -447,3 +447,26 @@ fn a_file_that_is_no_configuration_is_refused_before_it_is_read() {
     std::fs::write(&file, "# much\n".repeat(200_000)).unwrap();
     assert!(says(&file).contains("larger than 1024 KiB"));
 }
+
+#[test]
+fn the_examples_of_the_reference_are_right() {
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+    let document = std::fs::read_to_string(document).unwrap();
+    let examples: Vec<&str> = document.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(examples.len() >= 2);
+    for example in examples {
+        let message = load(example, &[]).err().map(|errors| errors.to_string());
+        assert_eq!(message, None, "{example}");
+    }
+}
+
+#[test]
+fn presets_take_the_fields_that_they_know() {
+    let s3 = |map: &str| RIGHT.replace("preset: xact", "preset: s3-notification") + &format!("    map: {map}\n");
+    assert_eq!(errors(&s3("{url: 'https://{bucket}.files.example.com/{key}'}"), &[]), Vec::<String>::new());
+    let wrong = errors(&s3("{attachments: url}"), &[]);
+    assert!(wrong.len() == 1 && wrong[0].contains("is not a field; known are url"), "{wrong:?}");
+    let events = RIGHT.replace("preset: xact", "preset: cloudevents")
+        + "    map: {attachments: data.files}\n    columns: {subject: subject}\n";
+    assert_eq!(errors(&events, &[]), Vec::<String>::new());
+}

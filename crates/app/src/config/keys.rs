@@ -127,7 +127,7 @@ pub const KEYS: &[Key] = &[
     key("sources[].name", Text, Required, "The source's name: small letters, digits, `-` and `_`, a letter first, at most 40. Topics and tables begin with it.").eg("xact"),
     key("sources[].preset", Choice(PRESETS), Depends("none: `map` says how events are read"), "How events are read.").eg("xact"),
     key("sources[].topic", Text, Depends("`{name}.events.raw`"), "The topic that events arrive in; several sources may share one.").eg("xact.events.raw"),
-    key("sources[].map", Map(Values::Plain), Depends("the preset's"), "Where the fields of an event are, as JMESPath: `trace_id`, `event_id`, `event_type`, `event_time`, `attachments`.")
+    key("sources[].map", Map(Values::Plain), Depends("the preset's"), "Where the fields of an event are, as JMESPath: `trace_id`, `event_id`, `event_type`, `event_time`, `attachments`; for `s3-notification` a template `url`.")
         .eg("{trace_id: id, event_time: created, attachments: 'files[].{url: href, file_name: title}'}"),
     key("sources[].columns", Map(Values::Plain), Absent, "Further columns of the tables, as JMESPath.").eg("{claim_number: claim.number}"),
     key("sources[].when", Feature, Absent, "Which events of a shared topic belong to this source; one source of the topic may go without and takes the rest."),

@@ -37,6 +37,10 @@ pub(super) fn mapping(section: &Section, found: &mut Findings) -> Option<Mapping
     found.keep(section.at("columns"), &section.path_of("columns"), built)
 }
 
+fn fields_of(preset: Option<&str>) -> &'static [&'static str] {
+    if preset == Some("s3-notification") { &S3_FIELDS } else { &FIELDS }
+}
+
 fn entries<'a>(section: &'a Section, key: &'static str) -> impl Iterator<Item = Given<'a>> {
     section.map(key).iter().map(move |(name, _, spot)| (key, name.as_str(), spot))
 }
@@ -55,7 +59,7 @@ fn known_fields(section: &Section, fields: &[&str], found: &mut Findings) {
 
 /// Each expression alone, so that all that are wrong are named.
 fn check_one(preset: Option<&str>, (key, name, spot): &Given<'_>, section: &Section, found: &mut Findings) -> bool {
-    let misplaced = (*key == "columns") == FIELDS.contains(name) && preset != Some("s3-notification");
+    let misplaced = if *key == "map" { !fields_of(preset).contains(name) } else { FIELDS.contains(name) };
     if misplaced {
         return false;
     }
