@@ -5,6 +5,8 @@
 mod batch;
 mod service_running;
 
+use std::io::Write;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
@@ -174,12 +176,58 @@ fn a_stop_under_load_loses_and_doubles_nothing() {
     assert_eq!(finished.code, Some(0), "{finished:?}");
     // What was under way was recorded before the end.
     assert!(service.count("urls", "attachments") > 0);
+    assert_eq!(service.waiting("record attachments"), 0);
     service.reconcile();
     let running = service.start(&[]);
     until("all is done", || service.idle());
     assert_eq!(service.stop(running).code, Some(0));
     accepted.append(&mut slow);
     assert_eq!(service.stored("urls"), sorted(accepted));
+    service.reconcile();
+}
+
+#[test]
+fn a_sender_outlives_the_service() {
+    let (origin, service) = (origin(), Service::new(URLS, ""));
+    let running = service.start(&[]);
+    let mut sending = service.command("send", &["-"]);
+    let mut sending = sending.stdin(Stdio::piped()).spawn().unwrap();
+    let mut lines = sending.stdin.take().unwrap();
+    let urls: Vec<String> = (0..3).map(|n| origin.url(&format!("/good/{n}.txt"))).collect();
+    writeln!(lines, "{}", urls[0]).unwrap();
+    until("the first has got through", || service.count("urls", "attachments") == 1);
+    assert_eq!(service.stop(running).code, Some(0));
+    writeln!(lines, "{}\n{}", urls[1], urls[2]).unwrap();
+    drop(lines);
+    let sent = wait(sending);
+    assert!(sent.code == Some(0) && sent.stdout.contains("3 events sent"), "{sent:?}");
+    let running = service.start(&[]);
+    until("all is done", || service.idle());
+    assert_eq!(service.stop(running).code, Some(0));
+    assert_eq!(service.stored("urls"), sorted(urls));
+    service.reconcile();
+}
+
+#[test]
+fn cloud_events_come_in_every_way_of_the_standard() {
+    let sources = URLS.replace("name: urls", "name: cloud").replace("preset: urls", "preset: cloudevents");
+    let (origin, service) = (origin(), Service::new(&sources, ""));
+    let running = service.start(&[]);
+    let url = |name: &str| origin.url(&format!("/good/{name}.txt"));
+    let whole = |id: &str| {
+        let data = serde_json::json!({ "url": url(id) });
+        serde_json::json!({ "specversion": "1.0", "id": id, "source": "/s", "type": "t", "data": data }).to_string()
+    };
+    let post = |headers: &str, body: String| service.try_post("cloud", headers, body.as_bytes()).unwrap();
+    let structured = post("Content-Type: application/cloudevents+json; charset=utf-8\r\n", whole("structured"));
+    assert_eq!(structured.body["accepted"], 1, "{structured:?}");
+    let batch = format!("[{}, {}]", whole("one"), whole("two"));
+    assert_eq!(post("Content-Type: application/cloudevents-batch+json\r\n", batch).body["accepted"], 2);
+    let attributes = "ce-specversion: 1.0\r\nce-id: binary\r\nce-source: /s\r\nce-type: t\r\nContent-Type: application/json\r\n";
+    assert_eq!(post(attributes, serde_json::json!({ "url": url("binary") }).to_string()).body["accepted"], 1);
+    until("all is done", || service.idle() && service.count("cloud", "attachments") == 4);
+    assert_eq!(service.stop(running).code, Some(0));
+    assert_eq!(service.stored("cloud"), sorted(["structured", "one", "two", "binary"].map(url).into()));
     service.reconcile();
 }
 

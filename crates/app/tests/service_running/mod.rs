@@ -164,11 +164,21 @@ impl Service {
         assert_eq!(finished.code, Some(0), "reconcile: {finished:?}");
     }
 
+    fn stages(&self) -> Vec<Value> {
+        let finished = self.finish("status", &["--json"]);
+        let status: Value = serde_json::from_str(&finished.stdout).unwrap_or_else(|e| panic!("{e}: {finished:?}"));
+        status["stages"].as_array().unwrap().clone()
+    }
+
+    /// What waits for the stages of this name.
+    pub(crate) fn waiting(&self, stage: &str) -> u64 {
+        let stages = self.stages();
+        stages.iter().filter(|one| one["stage"] == stage).map(|one| one["waiting"].as_u64().unwrap()).sum()
+    }
+
     /// Whether every stage has read everything.
     pub(crate) fn idle(&self) -> bool {
-        let finished = self.finish("status", &["--json"]);
-        let Ok(status) = serde_json::from_str::<Value>(&finished.stdout) else { return false };
-        let stages = status["stages"].as_array().unwrap();
+        let stages = self.stages();
         !stages.is_empty() && stages.iter().all(|stage| stage["waiting"] == 0)
     }
 }
