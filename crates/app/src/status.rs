@@ -114,14 +114,22 @@ impl Status {
 
 /// The stages in the order of the work: name, topic, group.
 fn chain(topics: &Topics, moment: &Moment) -> Vec<(String, String, String)> {
-    let mut tiers: Vec<Duration> = moment.partitions.iter().filter_map(|s| topics.tier_delay(&s.partition.topic)).collect();
-    tiers.sort_unstable();
-    tiers.dedup();
-    let mut chain = vec![
-        ("ingest".to_owned(), topics.events(), topics.ingest_group()),
-        ("download".to_owned(), topics.pending(), topics.download_group()),
-    ];
-    chain.extend(tiers.iter().map(|tier| (format!("retry {}", spell_delay(*tier)), topics.tier(*tier), topics.retry_group())));
+    let tiers = |delay_of: &dyn Fn(&str) -> Option<Duration>| {
+        let delays = moment.partitions.iter().filter_map(|state| delay_of(&state.partition.topic));
+        delays.collect::<std::collections::BTreeSet<Duration>>()
+    };
+    let mut chain = Vec::new();
+    if topics.raw() != topics.events() {
+        chain.push(("enrich".to_owned(), topics.raw(), topics.enrich_group()));
+        chain.push(("enrich again".to_owned(), topics.enrich_due(), topics.enrich_group()));
+        let waiting =
+            |tier| (format!("enrich retry {}", spell_delay(tier)), topics.enrich_tier(tier), topics.enrich_retry_group());
+        chain.extend(tiers(&|topic| topics.enrich_tier_delay(topic)).into_iter().map(waiting));
+    }
+    chain.push(("ingest".to_owned(), topics.events(), topics.ingest_group()));
+    chain.push(("download".to_owned(), topics.pending(), topics.download_group()));
+    let waiting = |tier| (format!("retry {}", spell_delay(tier)), topics.tier(tier), topics.retry_group());
+    chain.extend(tiers(&|topic| topics.tier_delay(topic)).into_iter().map(waiting));
     chain.push(("record attachments".to_owned(), topics.results(), topics.record_results_group()));
     chain.push(("record failed".to_owned(), topics.dead_letters(), topics.record_failures_group()));
     chain.push(("record events".to_owned(), topics.events(), topics.record_events_group()));
