@@ -23,6 +23,10 @@ pub enum Command {
     Fetch(FetchArgs),
     /// Run the whole chain against a local server with good, failing, slow and hostile files
     Demo(DemoArgs),
+    /// Run the service: events in, files and an exact inventory out
+    Run(crate::run::RunArgs),
+    /// Append events to a source of the service, running or not
+    Send(crate::send::SendArgs),
     /// Show where every stage of a directory stands
     Status(StatusArgs),
     /// Look at the rows of the inventory
@@ -30,23 +34,28 @@ pub enum Command {
     /// Prove that nothing is lost and nothing is counted twice
     Reconcile(ReconcileArgs),
     /// Explain the policy's verdict on a URL, without contacting anybody
-    CheckUrl(CheckUrlArgs),
+    CheckUrl(crate::check_url::CheckUrlArgs),
+    /// Show the tasks that an event would become, without contacting anybody
+    Map(crate::map::MapArgs),
     /// Follow one event or attachment through every stage
     Trace(crate::trace::TraceArgs),
-    /// Look at the dead letters
-    Dlq(DlqArgs),
+    /// Look at the dead letters, and replay them
+    Dlq(crate::dlq::args::DlqArgs),
     /// Write, check and explain the configuration of a service
     Config(ConfigArgs),
     /// Print completions for a shell
     Completions(CompletionsArgs),
 }
 
-/// Which directory a command looks at.
+/// Which directory or service a command looks at.
 #[derive(Debug, Clone, Args)]
 pub struct PlaceArgs {
-    /// The directory that `fetch --to` wrote
-    #[arg(long, value_name = "DIR", default_value = "./lake")]
-    pub to: PathBuf,
+    /// The directory that `fetch --to` wrote [default: what ./longshore.yaml names, if there is one, else ./lake]
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    pub to: Option<PathBuf>,
+    /// The configuration of the service
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Only this source, where there are several
     #[arg(long, value_name = "NAME")]
     pub source: Option<String>,
@@ -56,7 +65,7 @@ pub struct PlaceArgs {
 }
 
 /// What may be fetched, and where it goes.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Policy")]
 pub struct PolicyArgs {
     /// Allow this host only (repeatable); `*.example.com` stands for its subdomains [default: any public host]
@@ -68,22 +77,25 @@ pub struct PolicyArgs {
     /// Allow http as well as https
     #[arg(long)]
     pub allow_http: bool,
-    /// Allow these file types only, for example pdf,jpg [default: any]
+    /// Allow these file types only, for example pdf,jpg [default: the preset's list; any, where it has none]
     #[arg(long, value_name = "TYPES", value_delimiter = ',', value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub file_types: Vec<String>,
     /// The largest file, for example 500MB or 2GiB [default: no limit]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub max_size: Option<u64>,
-    /// The object path, from {host} {path} {name} {ext} {media_id} {trace_id} {event_date}
-    #[arg(long, value_name = "TEMPLATE", default_value = "{host}/{path}")]
-    pub path: String,
+    /// The object path, from {host} {path} {name} {ext} {media_id} {trace_id} {event_date} {filename}
+    /// [default: the preset's, mostly {host}/{path}]
+    #[arg(long, value_name = "TEMPLATE")]
+    pub path: Option<String>,
 }
 
 /// `longshore fetch`
 #[derive(Debug, Clone, Args)]
 #[command(
     after_help = "Examples:\n  longshore fetch urls.txt --to ./lake\n  longshore fetch events.ndjson.gz more.csv --url-col link --to ./lake\n  \
-                        cat urls.txt | longshore fetch - --to ./lake\n\nExit codes: 0 all stored; 1 failed; 2 wrong usage; 3 finished, but some attachments failed."
+                        cat urls.txt | longshore fetch - --to ./lake\n  longshore fetch urls.txt --dry-run\n  \
+                        longshore fetch --to ./lake --retry-failed\n  longshore fetch events.ndjson --preset xact --to ./lake\n  \
+                        longshore fetch orders.ndjson --map 'attachments=files[].href' --map event_id=id --to ./lake\n\nExit codes: 0 all stored; 1 failed; 2 wrong usage; 3 finished, but some attachments failed."
 )]
 pub struct FetchArgs {
     /// Lists of URLs: NDJSON, CSV, TSV or plain, also gzipped; `-` is standard input. Without any, an interrupted run goes on
@@ -95,6 +107,9 @@ pub struct FetchArgs {
     /// The column (name, or number from 1) or JSON field that holds the URL
     #[arg(long, value_name = "COLUMN")]
     pub url_col: Option<String>,
+    /// How events are read, what is tried again, and when to give up.
+    #[command(flatten)]
+    pub run: crate::fetch::args::RunArgs,
     /// Policy flags.
     #[command(flatten)]
     pub policy: PolicyArgs,
@@ -208,72 +223,6 @@ pub struct ReconcileArgs {
     /// Read each object and compare its SHA-256 too
     #[arg(long)]
     pub deep: bool,
-}
-
-/// `longshore check-url`
-#[derive(Debug, Clone, Args)]
-#[command(
-    after_help = "Example:\n  longshore check-url 'http://169.254.169.254/latest/' --allow-http\n\nExit codes: 0 allowed; 3 refused."
-)]
-pub struct CheckUrlArgs {
-    /// The URL
-    pub url: String,
-    /// Policy flags.
-    #[command(flatten)]
-    pub policy: PolicyArgs,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `longshore dlq`
-#[derive(Debug, Clone, Args)]
-#[command(after_help = "Examples:\n  longshore dlq ls --to ./lake --newer 1h\n  longshore dlq show 17 --to ./lake")]
-pub struct DlqArgs {
-    /// What to do with the dead letters.
-    #[command(subcommand)]
-    pub command: DlqCommand,
-}
-
-/// The commands of `longshore dlq`.
-#[derive(Debug, Clone, Subcommand)]
-pub enum DlqCommand {
-    /// List dead letters
-    #[command(after_help = "Example:\n  longshore dlq ls --to ./lake --class permanent --host '*.example.com'")]
-    Ls(DlqFilter),
-    /// Show dead letters whole, with the original bytes of poison
-    #[command(after_help = "Example:\n  longshore dlq show 17 --to ./lake")]
-    Show {
-        /// Offsets in the dead-letter topic, or media ids
-        #[arg(required = true)]
-        ids: Vec<String>,
-        /// The directory.
-        #[command(flatten)]
-        place: PlaceArgs,
-    },
-}
-
-/// Which dead letters.
-#[derive(Debug, Clone, Args)]
-pub struct DlqFilter {
-    /// The directory.
-    #[command(flatten)]
-    pub place: PlaceArgs,
-    /// Only of this host; `*.example.com` stands for its subdomains
-    #[arg(long, value_name = "HOST")]
-    pub host: Option<String>,
-    /// Only of this outcome class: transient, permanent, rejected or poison
-    #[arg(long, value_name = "CLASS")]
-    pub class: Option<String>,
-    /// Only those that failed at least this long ago, for example 1h
-    #[arg(long, value_name = "AGE", value_parser = parse_duration)]
-    pub older: Option<Duration>,
-    /// Only those that failed at most this long ago
-    #[arg(long, value_name = "AGE", value_parser = parse_duration)]
-    pub newer: Option<Duration>,
-    /// The most to show; 0 for all
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    pub limit: usize,
 }
 
 /// `longshore config`

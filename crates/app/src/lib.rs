@@ -6,15 +6,23 @@ pub mod exit;
 pub mod place;
 pub mod settings;
 
-mod check_url;
+pub mod check_url;
+pub mod chosen;
 pub mod demo;
-mod dlq;
-mod fetch;
+mod client;
+pub mod dlq;
+pub mod fetch;
+mod free_text;
 mod input;
 mod inventory;
+pub mod map;
 mod pipeline;
 mod reconcile;
+mod recorded;
 mod render;
+pub mod run;
+pub mod send;
+mod service;
 mod status;
 pub mod trace;
 mod walk;
@@ -30,10 +38,13 @@ pub async fn run(cli: Cli) -> Result<u8> {
     match cli.command {
         Command::Fetch(args) => fetch::run(args).await,
         Command::Demo(args) => demo::run(args).await,
+        Command::Run(args) => run::run(args).await,
+        Command::Send(args) => send::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Inventory(args) => inventory::run(args).await,
         Command::Reconcile(args) => reconcile::run(args).await,
         Command::CheckUrl(args) => check_url::run(args),
+        Command::Map(args) => map::run(args),
         Command::Trace(args) => trace::run(args).await,
         Command::Dlq(args) => dlq::run(args.command).await,
         Command::Config(args) => config::command::run(args),

@@ -69,13 +69,7 @@ pub(crate) fn run(args: MapArgs) -> Result<u8> {
 }
 
 fn definition(args: &MapArgs) -> Result<Definition> {
-    let fields = args.map.iter().map(|field| {
-        let split = field.split_once('=').map(|(name, expression)| (name.trim().to_owned(), expression.trim().to_owned()));
-        split.with_context(|| format!("--map '{field}': write it as FIELD=EXPRESSION, for example event_id=id"))
-    });
-    let (map, preset) = (fields.collect::<Result<_>>()?, args.preset.clone());
-    let preset = preset.unwrap_or_else(|| Definition::default().preset);
-    Ok(Definition { name: preset.clone(), preset, map })
+    Definition::of(args.preset.as_deref(), &args.map, None)
 }
 
 fn read(input: &str) -> Result<Vec<u8>> {

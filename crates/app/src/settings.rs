@@ -40,16 +40,49 @@ impl Definition {
             policy: Policy::default(),
             file_types: FileTypes::any(),
             path: PathTemplate::parse("{media_id}").map_err(anyhow::Error::msg)?,
+            route: None,
+            enrich: None,
         })
     }
 
-    fn mapping(&self) -> Result<Mapping> {
-        match self.preset.as_str() {
-            "urls" => Ok(Mapping::Urls),
-            "xact" => Ok(Mapping::Xact),
-            other => bail!("there is no preset '{other}'"),
+    /// The definition that flags amount to: a preset, the user's own fields as `FIELD=EXPRESSION`, and a name if not
+    /// that of the preset. Fields without a preset are a mapping of their own.
+    pub fn of(preset: Option<&str>, map: &[String], name: Option<&str>) -> Result<Self> {
+        let map = map.iter().map(|field| parse_field(field)).collect::<Result<Vec<_>>>()?;
+        let preset = preset.unwrap_or(if map.is_empty() { "urls" } else { MAPPED });
+        let name = name.map_or_else(|| preset.replace('-', "_"), str::to_owned);
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+        if name.is_empty()
+            || name.len() > NAME_BYTES
+            || !name.chars().all(fits)
+            || !name.starts_with(|c: char| c.is_ascii_lowercase())
+        {
+            bail!(
+                "--source '{name}': topics and tables begin with it: lower-case letters, digits, _ and -, at most {NAME_BYTES}"
+            );
         }
+        let definition = Definition { name, preset: preset.to_owned(), map };
+        definition.mapping()?;
+        Ok(definition)
     }
+
+    fn mapping(&self) -> Result<Mapping> {
+        let preset = Some(self.preset.as_str()).filter(|preset| *preset != MAPPED);
+        Mapping::new(preset, &self.map).map_err(|error| match error.field.as_str() {
+            "preset" => anyhow::anyhow!("--preset: {}", error.message),
+            field => anyhow::anyhow!("--map {field}: {}", error.message),
+        })
+    }
+}
+
+/// What a definition has in place of a preset where all of its fields are the user's.
+const MAPPED: &str = "mapped";
+/// The longest name of a source, in bytes.
+const NAME_BYTES: usize = 64;
+
+fn parse_field(text: &str) -> Result<(String, String)> {
+    let split = text.split_once('=').map(|(name, expression)| (name.trim().to_owned(), expression.trim().to_owned()));
+    split.with_context(|| format!("--map '{text}': write it as FIELD=EXPRESSION, for example attachments=files[].href"))
 }
 
 /// Reads a duration: `200ms`, `5s`, `10m`, `1h`, `2d`.
@@ -106,9 +139,15 @@ pub fn parse_header(text: &str) -> Result<(String, String)> {
 
 /// The batch source under the policy of the flags.
 pub fn source(definition: &Definition, args: &PolicyArgs) -> Result<Source> {
-    let file_types = if args.file_types.is_empty() { FileTypes::any() } else { FileTypes::only(&args.file_types) };
-    let path = PathTemplate::parse(&args.path).map_err(|e| anyhow::anyhow!("--path: {e}"))?;
-    Ok(Source { policy: policy(args)?, file_types, path, ..definition.source()? })
+    let source = definition.source()?;
+    let mapping = &source.mapping;
+    let file_types = match args.file_types.as_slice() {
+        [] => mapping.default_file_types(),
+        types => FileTypes::only(types),
+    };
+    let path = args.path.as_deref().unwrap_or_else(|| mapping.default_path());
+    let path = PathTemplate::parse_with(path, &mapping.path_columns()).map_err(|e| anyhow::anyhow!("--path: {e}"))?;
+    Ok(Source { policy: policy(args)?, file_types, path, ..source })
 }
 
 fn policy(args: &PolicyArgs) -> Result<Policy> {
@@ -143,6 +182,25 @@ mod tests {
         for wrong in ["", "MB", "-1", "1.5GB", "5 parsecs", "99999999999999999TiB"] {
             assert!(parse_size(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_definition_is_named_after_its_preset_and_wrong_ones_are_told() {
+        let of = |preset, map: &[&str]| Definition::of(preset, &map.iter().map(|m| (*m).to_owned()).collect::<Vec<_>>(), None);
+        assert_eq!(of(None, &[]).expect("urls"), Definition::default());
+        assert_eq!(of(Some("s3-notification"), &[]).expect("s3").name, "s3_notification");
+        assert_eq!(of(None, &["attachments=files[].href"]).expect("mapped").name, "mapped");
+        for (preset, map, says) in [
+            (Some("exact"), "", "--preset: there is no preset 'exact'"),
+            (None, "attachments", "--map 'attachments': write it as FIELD=EXPRESSION"),
+            (None, "attachments=files[", "--map attachments: the expression `files[` is wrong at column"),
+            (Some("xact"), "claim=id", "--map claim: the preset xact is fixed"),
+        ] {
+            let map: &[&str] = if map.is_empty() { &[] } else { &[map] };
+            let error = format!("{:#}", of(preset, map).expect_err("wrong"));
+            assert!(error.contains(says), "{error}");
+        }
+        assert!(Definition::of(None, &[], Some("../x")).is_err());
     }
 
     #[test]

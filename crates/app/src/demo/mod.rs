@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::cli::{DemoArgs, FetchArgs, PolicyArgs};
 use crate::exit;
+use crate::fetch::args::RunArgs;
 use crate::fetch::{self, Display, Stop, Summary};
 use crate::place::Place;
 use crate::reconcile;
@@ -98,12 +99,13 @@ fn fetch_args(directory: &Path, events: &Path) -> FetchArgs {
         allow_http: true,
         file_types: content::KINDS.map(str::to_owned).to_vec(),
         max_size: None,
-        path: "{host}/{path}".into(),
+        path: None,
     };
     FetchArgs {
         inputs: vec![events.display().to_string()],
         to: directory.to_path_buf(),
         url_col: None,
+        run: RunArgs::default(),
         policy,
         header: Vec::new(),
         max_in_flight: 64,

@@ -3,10 +3,9 @@
 use std::collections::HashSet;
 
 use anyhow::Result;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use longshore_core::format::{self, DeadLetter, HEADER_URL_FIELD, Stored, Task};
 use longshore_core::ids;
+use longshore_core::replay::Subject;
 use longshore_core::source::{self, Mapping};
 use longshore_stages::ports::{LogView, Received};
 use longshore_stages::topics::Topics;
@@ -20,8 +19,6 @@ use crate::walk::{Moment, Step, Walk};
 pub(crate) struct Earlier {
     /// Attachments of the preset `urls`, and events: those that cannot be decoded, and all of other presets.
     pub(crate) ids: HashSet<Uuid>,
-    /// Dead letters without an attachment.
-    pub(crate) without_attachment: u64,
 }
 
 impl Earlier {
@@ -49,7 +46,7 @@ impl Earlier {
         let Some(value) = &record.message.value else { return };
         let field = record.message.header(HEADER_URL_FIELD).and_then(|field| std::str::from_utf8(field).ok());
         let id = match topic {
-            t if t == topics.dead_letters() => self.letter(value),
+            t if t == topics.dead_letters() => letter(value),
             t if t == topics.events() && urls => Some(source::media_id_of(value, field).unwrap_or_else(|| ids::event_key(value))),
             t if t == topics.events() => Some(ids::event_key(value)),
             t if t == topics.results() => format::decode::<Stored>(value).ok().map(|stored| stored.media_id),
@@ -57,16 +54,9 @@ impl Earlier {
         };
         self.ids.extend(id);
     }
+}
 
-    fn letter(&mut self, value: &[u8]) -> Option<Uuid> {
-        let letter = format::decode::<DeadLetter>(value).ok()?;
-        match letter.task {
-            Some(task) => Some(task.media_id),
-            None => {
-                self.without_attachment += 1;
-                let original = STANDARD.decode(letter.original?).ok()?;
-                Some(ids::event_key(&original))
-            }
-        }
-    }
+/// What a dead letter is known by.
+fn letter(value: &[u8]) -> Option<Uuid> {
+    Subject::of(&format::decode::<DeadLetter>(value).ok()?).map(Subject::id)
 }

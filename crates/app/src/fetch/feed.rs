@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::patience::patiently;
 use crate::cli::FetchArgs;
 use crate::input::{self, Line};
 use crate::pipeline::{OpenLane, World};
@@ -212,7 +213,8 @@ impl Feeder {
                 continue;
             }
             let count = new.len() as u64;
-            self.log.append(&self.topic, new.into_iter().map(message).collect()).await?;
+            let messages: Vec<Message> = new.into_iter().map(message).collect();
+            patiently("appending events", || self.log.append(&self.topic, messages.clone())).await?;
             self.totals.fed.fetch_add(count, Relaxed);
         }
         Ok(())
@@ -228,7 +230,11 @@ impl Feeder {
             with_id.filter(|(line, id)| !self.in_log.contains(&id.unwrap_or_else(|| ids::event_key(&line.event)))).collect();
         let keys: Vec<Key> = fresh.iter().map(|(_, id)| inventory::key(id.unwrap_or_default())).collect();
         let mut known = vec![false; keys.len()];
-        for found in futures::future::try_join_all(self.tables.iter().map(|table| table.known(&keys))).await? {
+        let ask = |table: &ExactTable| {
+            let (table, keys) = (table.clone(), keys.as_slice());
+            async move { patiently("looking up what is known", || table.known(keys)).await }
+        };
+        for found in futures::future::try_join_all(self.tables.iter().map(ask)).await? {
             known.iter_mut().zip(found).for_each(|(known, found)| *known |= found);
         }
         let new: Vec<_> = fresh.into_iter().zip(known).filter(|(_, known)| !*known).map(|(line, _)| line).collect();

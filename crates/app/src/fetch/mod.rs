@@ -3,30 +3,41 @@
 //! The input is fed into the embedded log as events; the same stages as in a service take it from there. The run ends
 //! when the input is read and every group has read its topics to the end, as of one moment of the log.
 
+pub mod args;
+mod dry;
 mod earlier;
+mod failed_file;
 mod feed;
+mod patience;
 mod progress_bar;
 mod signals;
 mod summary;
 mod watch;
+mod which;
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use longshore_core::retry::Ladder;
+use longshore_lake::table::ExactTable;
 use longshore_origin::{Settings, Timeouts};
 use longshore_stages::download::{Limits, TRANSFER_BYTES};
+use longshore_stages::progress::Progress;
 use longshore_stages::record::Gather;
 
 use crate::cli::FetchArgs;
+use crate::dlq::args::LetterArgs;
+use crate::dlq::{self, Wish};
 use crate::exit;
-use crate::pipeline::{Plan, Roles, Setup, Stages, World};
-use crate::place::{Lane, Place};
+use crate::pipeline::{OpenLane, Plan, Roles, Setup, Stages, World};
+use crate::place::{Lane, Place, Tables};
 use crate::settings::{self, Definition};
+use args::MaxFailed;
 use earlier::Earlier;
 use feed::Feed;
 pub(crate) use progress_bar::Display;
 pub(crate) use signals::Stop;
+use summary::Ended;
 pub(crate) use summary::Summary;
 use watch::Watch;
 
@@ -34,9 +45,16 @@ use watch::Watch;
 const PUBLISHING: usize = 1_024;
 /// Offsets in a partition's window.
 const WINDOW: usize = 4_096;
+/// How long an attachment waits for a host that does not answer; from then on each wait is a failed attempt.
+const MAX_DARK: Duration = Duration::from_secs(120);
 
 /// Runs the command.
 pub(crate) async fn run(args: FetchArgs) -> Result<u8> {
+    if args.run.dry_run {
+        let (_, plan) = planned(&args).context(exit::Usage)?;
+        let lane = plan.place.only()?;
+        return dry::run(&args, &lane.source);
+    }
     let stop = Stop::on_signals()?;
     let display = Display::new(args.quiet || args.json);
     let summary = fetch(&args, &stop, &display).await?;
@@ -45,10 +63,10 @@ pub(crate) async fn run(args: FetchArgs) -> Result<u8> {
     } else if !args.quiet {
         println!("{summary}");
     }
-    for error in &summary.unreadable {
+    for error in summary.unreadable.iter().chain(&summary.gave_up) {
         eprintln!("error: {error}");
     }
-    Ok(if summary.interrupted || !summary.unreadable.is_empty() {
+    Ok(if summary.interrupted || summary.gave_up.is_some() || !summary.unreadable.is_empty() {
         exit::FAILED
     } else if summary.unresolved > 0 {
         exit::FOUND
@@ -60,8 +78,7 @@ pub(crate) async fn run(args: FetchArgs) -> Result<u8> {
 /// Fetches what the arguments name, until every attachment is terminal or `stop` says to stop.
 pub(crate) async fn fetch(args: &FetchArgs, stop: &Stop, display: &Display) -> Result<Summary> {
     raise_open_files();
-    let definition = Definition::default();
-    let plan = plan(args, &definition).context(exit::Usage)?;
+    let (definition, plan) = planned(args).context(exit::Usage)?;
     if args.inputs.is_empty() && !plan.place.state.is_dir() {
         let nothing =
             format!("no INPUT, and {} holds no interrupted run to go on with: name a list of URLs", plan.place.root.display());
@@ -78,10 +95,16 @@ pub(crate) async fn fetch(args: &FetchArgs, stop: &Stop, display: &Display) -> R
     plan.place.define(&definition)?;
     let [open] = world.lanes.as_slice() else { bail!("a batch has one source") };
     let earlier = Earlier::of(world.log.as_ref(), open).await?;
+    let tables = tables_of(open);
+    let replayed = match &args.run.retry_failed {
+        Some(class) => retry_failed(class.as_deref(), &world, open, &tables, display).await?,
+        None => 0,
+    };
     let mut stages = world.start(&plan, &Roles::all())?;
     let mut feed = Feed::start(inputs, &world, open, earlier.ids, stop.draining())?;
     let mut watch = Watch::new(&plan);
-    let driven = drive(&mut stages, &mut feed, &world, &mut watch, stop, display).await;
+    let mut brake = Brake { most: args.run.max_failed, said: None };
+    let driven = drive(&mut stages, &mut feed, &world, &mut watch, stop, display, &mut brake).await;
     display.clear();
     if driven.is_err() {
         stages.abort().await;
@@ -90,11 +113,80 @@ pub(crate) async fn fetch(args: &FetchArgs, stop: &Stop, display: &Display) -> R
         format!("stopped; once the cause is removed, the same command goes on in {}", plan.place.root.display())
     })?;
     world.close().await?;
+    let failed = failed_file::write(&plan.place.root, world.log.as_ref(), &open.lane, &tables).await?;
+    let gave_up = brake.at_end(open).map(|said| {
+        let root = plan.place.root.display();
+        format!(
+            "{said}; why: longshore dlq ls --to {root} --by reason; go on: longshore fetch --to {root}, with --retry-failed for what \
+             failed, and a larger --max-failed"
+        )
+    });
     let unreadable = feed.totals().unreadable();
-    let summary = Summary::of(open, &plan, earlier.without_attachment, &watch, unreadable, began.elapsed(), interrupted).await?;
+    let interrupted = interrupted && brake.said.is_none();
+    let ended = Ended { unreadable, took: began.elapsed(), interrupted, gave_up, replayed };
+    let summary = Summary::of(open, &plan, &failed, &watch, ended);
     drop(stages);
     world.log.close().await?;
     Ok(summary)
+}
+
+/// Which source is meant, and everything that its stages need.
+fn planned(args: &FetchArgs) -> Result<(Definition, Plan)> {
+    let definition = which::definition(&args.run, &Place::batch(&args.to, Vec::new())?)?;
+    if let Some(Some(class)) = &args.run.retry_failed {
+        dlq::parse_class(class).context("--retry-failed")?;
+    }
+    let plan = plan(args, &definition)?;
+    Ok((definition, plan))
+}
+
+fn tables_of(open: &OpenLane) -> Tables {
+    let of = |table: &ExactTable| Some(table.clone());
+    Tables { attachments: of(&open.attachments), failed: of(&open.failed), events: of(&open.events) }
+}
+
+/// Puts what failed earlier back into the chain, in its next life.
+async fn retry_failed(class: Option<&str>, world: &World, open: &OpenLane, tables: &Tables, display: &Display) -> Result<u64> {
+    let filter = LetterArgs { class: class.map(str::to_owned), ..LetterArgs::default() };
+    let wish = Wish { filter, ..Wish::default() };
+    let log = world.log.as_ref();
+    let report = dlq::replay(log, Some(log), &open.lane, tables, &wish).await.context("--retry-failed")?;
+    display.say(&report.to_string());
+    Ok(report.replayed)
+}
+
+/// Stops a run in which too many attachments fail.
+struct Brake {
+    most: Option<MaxFailed>,
+    said: Option<String>,
+}
+
+impl Brake {
+    /// Whether the run shall stop now.
+    fn look(&mut self, open: &OpenLane) -> bool {
+        let (failed, finished) = Self::counts(open);
+        if self.said.is_none() && self.most.is_some_and(|most| most.exceeded(failed, finished)) {
+            self.said = self.most.map(|most| Self::sentence(most, failed, finished));
+            return true;
+        }
+        false
+    }
+
+    /// Why the run stopped early, or ends as a failure.
+    fn at_end(&mut self, open: &OpenLane) -> Option<String> {
+        let (failed, finished) = Self::counts(open);
+        let late = self.most.filter(|most| most.exceeded_at_end(failed, finished));
+        self.said.clone().or_else(|| late.map(|most| Self::sentence(most, failed, finished)))
+    }
+
+    fn counts(open: &OpenLane) -> (u64, u64) {
+        let failed = Progress::get(&open.progress.failed);
+        (failed, failed + Progress::get(&open.progress.stored))
+    }
+
+    fn sentence(most: MaxFailed, failed: u64, finished: u64) -> String {
+        format!("{failed} of {finished} attachments failed, more than --max-failed {most}")
+    }
 }
 
 /// Sees the run to its end; returns whether it was interrupted.
@@ -105,6 +197,7 @@ async fn drive(
     watch: &mut Watch,
     stop: &Stop,
     display: &Display,
+    brake: &mut Brake,
 ) -> Result<bool> {
     let mut tick = tokio::time::interval(Duration::from_millis(50));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -121,6 +214,9 @@ async fn drive(
             _ = tick.tick() => {
                 let seen = watch.look(world, &world.lanes[0], feed.totals()).await?;
                 display.show(&seen);
+                if brake.look(&world.lanes[0]) {
+                    draining.cancel();
+                }
                 if !feed.is_running() && seen.upstream_idle {
                     stages.hurry.cancel();
                 }
@@ -167,7 +263,8 @@ fn plan(args: &FetchArgs, definition: &Definition) -> Result<Plan> {
         max_idle: args.max_in_flight as usize,
         ..Settings::default()
     };
-    let ladder = Ladder { max_retry_after: args.max_wait, ..Ladder::new(settings::parse_ladder(&args.retry)?) };
+    let ladder =
+        Ladder { max_retry_after: args.max_wait, max_dark: MAX_DARK, ..Ladder::new(settings::parse_ladder(&args.retry)?) };
     let limits = Limits {
         max_in_flight: args.max_in_flight as usize,
         per_host,
@@ -175,6 +272,7 @@ fn plan(args: &FetchArgs, definition: &Definition) -> Result<Plan> {
         window: WINDOW,
         publishing: PUBLISHING,
         grace: Duration::from_secs(25),
+        stuck: longshore_stages::download::STUCK,
     };
     let gather = Gather { freshness: Duration::from_millis(300), max_rows: 5_000, max_bytes: 4 << 20 };
     let gather_events = Gather { freshness: Duration::from_secs(10), max_rows: 5_000, max_bytes: 4 << 20 };

@@ -3,16 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use anyhow::Result;
-use futures::TryStreamExt;
 use indicatif::{HumanBytes, HumanCount};
-use longshore_core::inventory;
-use longshore_core::row::Cell;
-use longshore_lake::table::{ExactTable, to_cells};
-use longshore_stages::ports::Table;
+use longshore_lake::table::ExactTable;
 use longshore_stages::progress::Progress;
 use serde::Serialize;
 
+use super::failed_file::Open;
 use super::watch::Watch;
 use crate::pipeline::{OpenLane, Plan};
 
@@ -42,6 +38,10 @@ pub(crate) struct Summary {
     pub(crate) causes: Vec<Cause>,
     /// Attachments and events, of this and earlier runs, that have failed and are not stored.
     pub(crate) unresolved: u64,
+    /// The file with what has failed, in the form of an input.
+    pub(crate) failed_file: Option<String>,
+    /// Failures of earlier runs that this one tried once more.
+    pub(crate) replayed: u64,
     /// Attempts that were put off.
     pub(crate) retries: u64,
     /// Bytes of the files stored by this run.
@@ -56,6 +56,8 @@ pub(crate) struct Summary {
     pub(crate) unreadable: Vec<String>,
     /// Whether it was stopped before the end.
     pub(crate) interrupted: bool,
+    /// Why it gave up before the end, or failed at it: more failures than allowed.
+    pub(crate) gave_up: Option<String>,
     /// Where the files are.
     pub(crate) files: String,
     /// Where the tables are.
@@ -64,60 +66,46 @@ pub(crate) struct Summary {
     pub(crate) to: String,
 }
 
+/// How a run ended.
+pub(super) struct Ended {
+    pub(super) unreadable: Vec<String>,
+    pub(super) took: Duration,
+    pub(super) interrupted: bool,
+    pub(super) gave_up: Option<String>,
+    pub(super) replayed: u64,
+}
+
 impl Summary {
-    pub(super) async fn of(
-        open: &OpenLane,
-        plan: &Plan,
-        letters_before: u64,
-        watch: &Watch,
-        unreadable: Vec<String>,
-        took: Duration,
-        interrupted: bool,
-    ) -> Result<Self> {
+    pub(super) fn of(open: &OpenLane, plan: &Plan, failed: &Open, watch: &Watch, ended: Ended) -> Self {
         let progress = &open.progress;
         let causes = progress.causes().into_iter();
         let causes: Vec<Cause> =
             causes.map(|((class, reason), count)| Cause { class: class.as_str(), reason: reason.as_str(), count }).collect();
-        let poison = causes.iter().filter(|c| c.class == "poison").map(|c| c.count).sum::<u64>();
         let stored = Progress::get(&progress.rows_stored);
-        let seconds = took.as_secs_f64();
+        let seconds = ended.took.as_secs_f64();
         let totals = watch.totals();
-        Ok(Summary {
+        Summary {
             lines: totals.lines,
             known: totals.known,
             stored,
             failed: Progress::get(&progress.failed),
             causes,
-            unresolved: unresolved(open).await? + letters_before + poison,
+            unresolved: failed.count,
+            failed_file: failed.file.as_ref().map(|file| file.display().to_string()),
+            replayed: ended.replayed,
             retries: Progress::get(&progress.retries),
             bytes: Progress::get(&progress.stored_bytes),
             seconds,
             files_per_second: stored as f64 / seconds.max(0.001),
             slowest: watch.slowest(),
-            unreadable,
-            interrupted,
+            unreadable: ended.unreadable,
+            interrupted: ended.interrupted,
+            gave_up: ended.gave_up,
             files: plan.place.files.display().to_string(),
             tables: [&open.attachments, &open.failed, &open.events].map(ExactTable::location).to_vec(),
             to: plan.place.root.display().to_string(),
-        })
-    }
-}
-
-/// Attachments with a failed row and no stored one.
-async fn unresolved(open: &OpenLane) -> Result<u64> {
-    let mut ids = Vec::new();
-    let mut batches = open.failed.scan(&["media_id"]).await?;
-    while let Some(batch) = batches.try_next().await? {
-        for row in to_cells(&batch)? {
-            if let Some(Cell::Text(id)) = row.first() {
-                ids.extend(id.parse().ok().map(inventory::key));
-            }
         }
     }
-    ids.sort_unstable();
-    ids.dedup();
-    let stored = open.attachments.known(&ids).await?;
-    Ok(stored.iter().filter(|stored| !**stored).count() as u64)
 }
 
 impl fmt::Display for Summary {
@@ -127,6 +115,9 @@ impl fmt::Display for Summary {
         writeln!(f, "Failed   {}", count(self.failed))?;
         for cause in &self.causes {
             writeln!(f, "         {:>8}  {}: {}", count(cause.count), cause.class, cause.reason)?;
+        }
+        if self.replayed > 0 {
+            writeln!(f, "Retried  {} failures of earlier runs", count(self.replayed))?;
         }
         if self.known > 0 {
             writeln!(f, "Known    {} lines were done or under way before", count(self.known))?;
@@ -145,6 +136,7 @@ impl fmt::Display for Summary {
             writeln!(f, "\nStopped before the end. Go on with the same command, or: longshore fetch --to {}", self.to)?;
         } else if self.unresolved > 0 {
             writeln!(f, "\nWhat failed and why: longshore dlq ls --to {}", self.to)?;
+            writeln!(f, "Try it once more:    longshore fetch --to {} --retry-failed", self.to)?;
         }
         Ok(())
     }

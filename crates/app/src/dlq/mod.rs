@@ -1,60 +1,39 @@
-//! `longshore dlq`: a look at the dead letters. URLs are shown without their secrets.
+//! `longshore dlq`: the dead letters, looked at and replayed. URLs are shown without their secrets.
 
-use std::collections::VecDeque;
-use std::time::Duration;
+pub mod args;
+mod letters;
+mod replay;
+mod survey;
+
+use std::collections::{BTreeMap, VecDeque};
 
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use longshore_core::format::{self, DeadLetter, ErrorNote, Task};
-use longshore_core::outcome::Class;
-use longshore_core::policy::HostPattern;
+use longshore_core::format::{ErrorNote, Task};
 use longshore_core::policy::redact::redact_url;
-use longshore_core::time::{self, Micros};
+use longshore_core::time;
 use longshore_log::EmbeddedView;
-use longshore_stages::ports::{Clock, Received, SystemClock};
+use longshore_stages::ports::{Clock, SystemClock};
 use serde_json::{Map, Value, json};
-use url::Url;
-use uuid::Uuid;
 
-use crate::cli::{DlqCommand, DlqFilter, PlaceArgs};
+use crate::cli::PlaceArgs;
 use crate::exit;
 use crate::place::Place;
 use crate::render::{self, Printed, harmless};
 use crate::walk::{Moment, Step, Walk};
+use args::{By, DlqCommand, LsArgs};
+use letters::{Filter, Wanted};
+
+pub(crate) use letters::{Entry, parse_class};
+pub(crate) use replay::{Wish, replay};
+pub(crate) use survey::{Standing, Survey};
 
 pub(crate) async fn run(command: DlqCommand) -> Result<u8> {
     match command {
-        DlqCommand::Ls(filter) => list(&filter).await,
+        DlqCommand::Ls(args) => list(&args).await,
         DlqCommand::Show { ids, place } => show(&ids, &place).await,
-    }
-}
-
-/// A dead letter as it lies in its topic.
-struct Entry {
-    offset: u64,
-    appended_at: Micros,
-    /// Nothing when it cannot be read.
-    letter: Option<DeadLetter>,
-}
-
-impl Entry {
-    fn of(record: &Received) -> Self {
-        let value = record.message.value.as_deref();
-        let letter = value.and_then(|bytes| format::decode(bytes).ok());
-        Entry { offset: record.offset, appended_at: record.appended_at, letter }
-    }
-
-    fn failed_at(&self) -> Micros {
-        self.letter.as_ref().map_or(self.appended_at, |letter| letter.failed_at)
-    }
-
-    fn task(&self) -> Option<&Task> {
-        self.letter.as_ref()?.task.as_ref()
-    }
-
-    fn url(&self) -> Option<Url> {
-        Url::parse(self.task()?.url.trim()).ok()
+        DlqCommand::Replay(args) => replay::run(&args).await,
     }
 }
 
@@ -74,40 +53,13 @@ async fn visit(place: &Place, view: &EmbeddedView, mut visit: impl FnMut(Entry) 
     Ok(())
 }
 
-/// A filter, read once.
-struct Filter {
-    host: Option<HostPattern>,
-    class: Option<Class>,
-    since: Micros,
-    until: Micros,
-}
-
-impl Filter {
-    fn of(args: &DlqFilter, now: Micros) -> Result<Self> {
-        let host = args.host.as_deref().map(|host| host.parse().with_context(|| format!("--host {host}"))).transpose()?;
-        let class = args.class.as_deref().map(parse_class).transpose()?;
-        let ago = |age: Duration| now.saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
-        Ok(Filter { host, class, since: args.newer.map_or(Micros::MIN, ago), until: args.older.map_or(Micros::MAX, ago) })
-    }
-
-    fn keeps(&self, entry: &Entry) -> bool {
-        let of_class = self.class.is_none_or(|class| entry.letter.as_ref().is_some_and(|letter| letter.status == class));
-        let matches =
-            |pattern: &HostPattern| entry.url().is_some_and(|url| url.host().is_some_and(|host| pattern.matches(&host)));
-        of_class && (self.since..=self.until).contains(&entry.failed_at()) && self.host.as_ref().is_none_or(matches)
-    }
-}
-
-fn parse_class(text: &str) -> Result<Class> {
-    let classes = [Class::Transient, Class::Permanent, Class::Rejected, Class::Poison];
-    let found = classes.into_iter().find(|class| class.as_str() == text);
-    found.with_context(|| format!("--class {text}: there is no such class; take transient, permanent, rejected or poison"))
-}
-
-async fn list(args: &DlqFilter) -> Result<u8> {
-    let filter = Filter::of(args, SystemClock.now()).context(exit::Usage)?;
+async fn list(args: &LsArgs) -> Result<u8> {
+    let filter = Filter::of(&args.filter, SystemClock.now()).context(exit::Usage)?;
     let place = Place::named(&args.place)?;
     let view = place.log_view()?;
+    if let Some(by) = args.by {
+        return count(&place, &view, &filter, by, args.place.json).await;
+    }
     let mut kept: VecDeque<Entry> = VecDeque::new();
     let mut matching = 0_u64;
     let keep = |entry: Entry| {
@@ -126,6 +78,57 @@ async fn list(args: &DlqFilter) -> Result<u8> {
         eprintln!("the latest {} of {matching}: --limit 0 shows all", kept.len());
     }
     Ok(exit::DONE)
+}
+
+/// The most hosts that are counted apart; the rest is counted as one.
+const COUNTED: usize = 10_000;
+
+async fn count(place: &Place, view: &EmbeddedView, filter: &Filter, by: By, json: bool) -> Result<u8> {
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    let note = |entry: Entry| {
+        if filter.keeps(&entry) {
+            let mut of = value_of(&entry, by);
+            if counts.len() >= COUNTED && !counts.contains_key(&of) {
+                of = "(others)".to_owned();
+            }
+            *counts.entry(of).or_default() += 1;
+        }
+        Ok(())
+    };
+    visit(place, view, note).await?;
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let name = match by {
+        By::Host => "host",
+        By::Class => "class",
+        By::Reason => "reason",
+    };
+    if json {
+        for (of, count) in &counts {
+            if render::print(json!({ name: of, "count": count }))? == Printed::Unread {
+                break;
+            }
+        }
+        return Ok(exit::DONE);
+    }
+    if counts.is_empty() {
+        eprintln!("no dead letters");
+        return Ok(exit::DONE);
+    }
+    let mut table = render::table([name, "dead letters"]);
+    table.add_rows(counts.iter().map(|(of, count)| [harmless(of), count.to_string()]));
+    render::print(table.trim_fmt())?;
+    Ok(exit::DONE)
+}
+
+fn value_of(entry: &Entry, by: By) -> String {
+    let letter = entry.letter.as_ref();
+    let unreadable = || "unreadable".to_owned();
+    match by {
+        By::Host => entry.host().unwrap_or_else(|| "(none)".to_owned()),
+        By::Class => letter.map_or_else(unreadable, |letter| letter.status.to_string()),
+        By::Reason => letter.map_or_else(unreadable, |letter| letter.error.reason.to_string()),
+    }
 }
 
 fn print_list(entries: &VecDeque<Entry>, json: bool) -> Result<()> {
@@ -173,7 +176,7 @@ fn summary(entry: &Entry) -> Map<String, Value> {
     put("life", letter.life.into());
     if let Some(task) = &letter.task {
         put("media_id", task.media_id.to_string().into());
-        put("host", entry.url().and_then(|url| url.host_str().map(str::to_owned)).into());
+        put("host", entry.host().into());
         put("attempts", task.attempts.into());
         put("url", redact_url(&task.url).into());
     }
@@ -205,37 +208,9 @@ async fn show(ids: &[String], args: &PlaceArgs) -> Result<u8> {
     }
     let unknown: Vec<&str> = wanted.iter().filter(|one| !one.found).map(|one| one.text.as_str()).collect();
     if !unknown.is_empty() {
-        bail!("no dead letter {} in {}: `longshore dlq ls` lists them", unknown.join(", "), args.to.display());
+        bail!("no dead letter {} in {}: `longshore dlq ls` lists them", unknown.join(", "), place.root.display());
     }
     Ok(exit::DONE)
-}
-
-/// Something asked for.
-struct Wanted {
-    text: String,
-    id: Id,
-    found: bool,
-}
-
-enum Id {
-    Offset(u64),
-    Media(Uuid),
-}
-
-impl Wanted {
-    fn parse(text: &str) -> Result<Self> {
-        let offset = text.parse().ok().map(Id::Offset);
-        let id = offset.or_else(|| Uuid::try_parse(text).ok().map(Id::Media));
-        let id = id.with_context(|| format!("'{text}' is neither an offset (17) nor a media id (a UUID)"))?;
-        Ok(Wanted { text: text.to_owned(), id, found: false })
-    }
-
-    fn means(&self, entry: &Entry) -> bool {
-        match self.id {
-            Id::Offset(offset) => entry.offset == offset,
-            Id::Media(id) => entry.task().is_some_and(|task| task.media_id == id),
-        }
-    }
 }
 
 /// Everything that a dead letter says.
