@@ -1,16 +1,17 @@
 //! Input files: lists of URLs in many shapes, read as one event a line or record.
 //!
 //! Shapes: NDJSON, CSV, TSV, and plain lists; each may be gzipped, each may come from standard input (`-`). The shape
-//! follows from the name's ending, else from the first line. Memory is bounded: of a line longer than [`MAX_LINE`] only
-//! the beginning is kept, and the event is marked as cut.
+//! follows from the name's ending, else from the first line. Memory is bounded: of a line or record longer than
+//! [`MAX_LINE`] only the beginning is kept, and the event is marked as cut.
 
+mod framing;
 mod lines;
 mod records;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use flate2::bufread::MultiGzDecoder;
 
 pub(crate) use lines::MAX_LINE;
@@ -44,10 +45,16 @@ pub(crate) fn open(name: &str, url_col: Option<&str>) -> Result<Lines> {
     let raw: Box<dyn Read + Send> = if name == "-" {
         Box::new(std::io::stdin())
     } else {
+        if std::fs::metadata(name).is_ok_and(|found| found.is_dir()) {
+            bail!("the input {name} is a directory: name the files in it, for example {}/*.csv", name.trim_end_matches('/'));
+        }
         Box::new(File::open(name).with_context(|| format!("cannot read the input {name}"))?)
     };
     let shown = if name == "-" { "stdin".to_owned() } else { name.to_owned() };
     let mut reader = unpacked(raw).with_context(|| format!("cannot read the input {name}"))?;
+    if let Some((what, remedy)) = unreadable(reader.fill_buf().with_context(|| format!("cannot read the input {name}"))?) {
+        bail!("the input {name} is {what}: {remedy}");
+    }
     let shape = match shape_of_name(name) {
         Some(shape) => shape,
         None => shape_of_content(reader.fill_buf().with_context(|| format!("cannot read the input {name}"))?, url_col),
@@ -57,6 +64,20 @@ pub(crate) fn open(name: &str, url_col: Option<&str>) -> Result<Lines> {
         Shape::Plain => Ok(Box::new(lines::Reader::plain(reader, shown))),
         Shape::Separated(delimiter) => records::open(reader, shown, delimiter, url_col),
     }
+}
+
+/// What content is that is no list, by how it begins, and what to do about it.
+fn unreadable(beginning: &[u8]) -> Option<(&'static str, &'static str)> {
+    const KINDS: [(&[u8], &str, &str); 7] = [
+        (b"PK\x03\x04", "a ZIP archive", "unpack it first, for example: unzip -p FILE | longshore fetch -"),
+        (b"\x28\xb5\x2f\xfd", "compressed with zstd", "unpack it first: zstdcat FILE | longshore fetch -"),
+        (b"\xfd7zXZ\0", "compressed with xz", "unpack it first: xzcat FILE | longshore fetch -"),
+        (b"BZh", "compressed with bzip2", "unpack it first: bzcat FILE | longshore fetch -"),
+        (b"PAR1", "a Parquet file", "write it as NDJSON or CSV first"),
+        (b"\xff\xfe", "text in UTF-16", "convert it first: iconv -f UTF-16 -t UTF-8 FILE | longshore fetch -"),
+        (b"\xfe\xff", "text in UTF-16", "convert it first: iconv -f UTF-16 -t UTF-8 FILE | longshore fetch -"),
+    ];
+    KINDS.iter().find(|(begins, ..)| beginning.starts_with(begins)).map(|(_, what, remedy)| (*what, *remedy))
 }
 
 /// The content, unzipped if it begins as gzip does (RFC 1952 §2.3.1).
@@ -161,6 +182,31 @@ mod tests {
         let packed = packed.finish().expect("pack");
         assert_eq!(texts(&read("list.txt.gz", &packed, None)), ["https://a/1", "https://a/2"]);
         assert_eq!(texts(&read("list", &packed, None)), ["https://a/1", "https://a/2"]);
+    }
+
+    #[test]
+    fn a_record_that_is_no_text_is_an_event_as_it_stands() {
+        let lines = read("list.csv", b"id,url\n1,https://a/1\n2,https://a/\xff\xfe\n3,https://a/3\n", None);
+        assert_eq!((lines[1].event.as_slice(), lines[1].truncated), (&b"2,https://a/\xff\xfe"[..], None));
+        assert!(lines[1].place.ends_with("list.csv:3"));
+        assert_eq!(texts(&lines)[2], r#"{"id":"3","url":"https://a/3"}"#);
+    }
+
+    #[test]
+    fn what_is_no_list_is_named_with_what_to_do() {
+        let directory = tempfile::tempdir().expect("tempdir");
+        for (name, content, says) in [
+            ("a.zip", &b"PK\x03\x04rest"[..], "unzip -p"),
+            ("a.csv", b"\xff\xfeu\0r\0l\0", "iconv"),
+            ("a.ndjson.zst", b"\x28\xb5\x2f\xfdrest", "zstdcat"),
+        ] {
+            let path = directory.path().join(name);
+            std::fs::write(&path, content).expect("write");
+            let error = open(path.to_str().expect("utf-8"), None).err().expect("refused").to_string();
+            assert!(error.contains(says), "{error}");
+        }
+        let error = open(directory.path().to_str().expect("utf-8"), None).err().expect("refused").to_string();
+        assert!(error.contains("is a directory"), "{error}");
     }
 
     #[test]

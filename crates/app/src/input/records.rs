@@ -1,11 +1,12 @@
-//! CSV and TSV (RFC 4180): one event a record, as a JSON object of its columns.
+//! CSV and TSV (RFC 4180): one event a record, as a JSON object of its columns. A record that is no text (UTF-8), or
+//! too long, is an event as it stands: the source judges it.
 
 use std::io::BufRead;
 
 use anyhow::{Context, Result, bail};
-use csv::StringRecord;
 use serde_json::{Map, Value};
 
+use super::framing::{Framer, Record};
 use super::{Line, Lines, MAX_LINE};
 
 /// Names under which the URL's column is looked for when none is named.
@@ -18,27 +19,39 @@ struct Columns {
 
 /// Opens a table; finds out whether it has a header and which column holds the URL.
 pub(super) fn open(reader: Box<dyn BufRead + Send>, name: String, delimiter: u8, url_col: Option<&str>) -> Result<Lines> {
-    let mut table = csv::ReaderBuilder::new().has_headers(false).flexible(true).delimiter(delimiter).from_reader(reader);
-    let mut first = StringRecord::new();
-    if !table.read_record(&mut first).with_context(|| format!("reading {name}, line 1"))? {
+    let mut table = Framer::new(reader, delimiter);
+    let Some(first) = table.next().with_context(|| format!("reading {name}, line 1"))? else {
         return Ok(Box::new(std::iter::empty()));
-    }
-    let headless = first.iter().any(looks_like_url);
-    let names = if headless { Vec::new() } else { first.iter().map(clean).collect() };
-    // The URL's column may show only in the first record below the header.
-    let mut second = StringRecord::new();
-    let sample = if headless {
-        first.clone()
-    } else {
-        table.read_record(&mut second).with_context(|| format!("reading {name}, line 2"))?;
-        second.clone()
     };
-    let url = url_column(&names, &sample, url_col).with_context(|| name.clone())?;
-    let columns = if headless { headless_columns(first.len(), url) } else { Columns { names, url } };
-    let begun =
-        std::iter::once(Ok(sample)).filter(|r: &Result<StringRecord, csv::Error>| r.as_ref().is_ok_and(|r| !r.is_empty()));
-    let records = begun.chain(table.into_records());
-    Ok(Box::new(records.filter_map(move |record| line(record, &columns, &name).transpose())))
+    if first.too_long.is_some() {
+        bail!("{name}: its first line is longer than {MAX_LINE} bytes, or a quote in it is never closed: is it a table?");
+    }
+    let cells = texts(&first);
+    let headless = cells.iter().any(|cell| looks_like_url(cell));
+    let names: Vec<String> = if headless { Vec::new() } else { cells.iter().map(|cell| clean(cell)).collect() };
+    // The URL's column may show only in the first record below the header.
+    let sample = if headless { Some(first) } else { table.next().with_context(|| format!("reading {name}, line 2"))? };
+    let shown = sample.as_ref().map(texts).unwrap_or_default();
+    let url = url_column(&names, &shown, url_col).with_context(|| name.clone())?;
+    let columns = if headless { headless_columns(shown.len(), url) } else { Columns { names, url } };
+    let mut broken = false;
+    let rest = std::iter::from_fn(move || {
+        if broken {
+            return None;
+        }
+        let read = table.next().transpose()?;
+        broken = read.is_err();
+        Some(read)
+    });
+    let records = sample.map(Ok).into_iter().chain(rest);
+    Ok(Box::new(records.filter_map(move |record| match record {
+        Ok(record) => line(&record, &columns, &name).map(Ok),
+        Err(error) => Some(Err(anyhow::Error::new(error).context(format!("reading {name}")))),
+    })))
+}
+
+fn texts(record: &Record) -> Vec<String> {
+    record.cells.iter().map(|cell| String::from_utf8_lossy(cell).into_owned()).collect()
 }
 
 fn clean(name: &str) -> String {
@@ -55,7 +68,7 @@ fn headless_columns(width: usize, url: usize) -> Columns {
     Columns { names: (0..width).map(name).collect(), url }
 }
 
-fn url_column(names: &[String], sample: &StringRecord, wanted: Option<&str>) -> Result<usize> {
+fn url_column(names: &[String], sample: &[String], wanted: Option<&str>) -> Result<usize> {
     let width = names.len().max(sample.len());
     let found = match wanted {
         Some(wanted) => names.iter().position(|n| n == wanted).or_else(|| {
@@ -64,7 +77,7 @@ fn url_column(names: &[String], sample: &StringRecord, wanted: Option<&str>) -> 
         }),
         None => {
             let usual = USUAL.iter().find_map(|usual| names.iter().position(|n| n.eq_ignore_ascii_case(usual)));
-            usual.or_else(|| sample.iter().position(looks_like_url))
+            usual.or_else(|| sample.iter().position(|cell| looks_like_url(cell)))
         }
     };
     found.map_or_else(|| bail!(no_column(names, width, wanted)), Ok)
@@ -79,20 +92,26 @@ fn no_column(names: &[String], width: usize, wanted: Option<&str>) -> String {
     }
 }
 
-fn line(record: Result<StringRecord, csv::Error>, columns: &Columns, name: &str) -> Result<Option<Line>> {
-    let record = record.with_context(|| format!("reading {name}"))?;
-    let number = record.position().map_or(0, csv::Position::line);
-    if record.iter().all(|cell| cell.trim().is_empty()) {
-        return Ok(None);
+fn line(record: &Record, columns: &Columns, name: &str) -> Option<Line> {
+    let place = format!("{name}:{}", record.line);
+    let url_field = columns.names.get(columns.url).cloned();
+    if record.too_long.is_some() {
+        return Some(Line { event: record.raw.clone(), url_field, truncated: record.too_long, place });
     }
-    let cells = record.iter().enumerate().map(|(i, cell)| {
+    if record.cells.iter().all(|cell| cell.trim_ascii().is_empty()) {
+        return None;
+    }
+    let texts: Option<Vec<&str>> = record.cells.iter().map(|cell| std::str::from_utf8(cell).ok()).collect();
+    let Some(texts) = texts else {
+        return Some(Line { event: record.raw.clone(), url_field, truncated: None, place });
+    };
+    let cells = texts.into_iter().enumerate().map(|(i, cell)| {
         let column = columns.names.get(i).cloned().unwrap_or_else(|| format!("column{}", i + 1));
         (column, Value::String(cell.to_owned()))
     });
     let event = Value::Object(cells.collect::<Map<_, _>>()).to_string().into_bytes();
     let length = event.len();
-    let url_field = columns.names.get(columns.url).cloned();
     let truncated = (length > MAX_LINE).then_some(length as u64);
     let event = if truncated.is_some() { event[..MAX_LINE / 256].to_vec() } else { event };
-    Ok(Some(Line { event, url_field, truncated, place: format!("{name}:{number}") }))
+    Some(Line { event, url_field, truncated, place })
 }
