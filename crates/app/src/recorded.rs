@@ -12,8 +12,9 @@ use crate::place::Lane;
 /// same topic.
 pub(crate) fn event_of(lane: &Lane, topic: &str, record: &Received) -> Option<(Uuid, Event)> {
     let value = record.message.value.as_deref()?;
-    // Only the stage that enriches writes the second topic of a source.
-    let wrapped = *topic != *lane.topics.raw();
+    // The stage that enriches puts its answer beside the event; in its own topics events are as they came.
+    let events = lane.topics.events();
+    let wrapped = *topic == *events && events != lane.topics.raw();
     let enriched = if wrapped { Some(Enriched::decode(value).ok()?) } else { None };
     let bytes = enriched.as_ref().map_or(value, |enriched| &enriched.event);
     let text = |name| record.message.header(name).and_then(|value| std::str::from_utf8(value).ok());

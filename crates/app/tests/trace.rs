@@ -6,6 +6,10 @@ mod small_lake;
 
 use std::process::{Child, Stdio};
 
+use longshore_core::format::{self, DeadLetter, ErrorNote};
+use longshore_core::outcome::{Class, Reason};
+use longshore_log::EmbeddedLog;
+use longshore_stages::ports::{Log, Message};
 use serde_json::Value;
 use small_lake::{Lake, longshore, media_id, serve, stderr, stdout};
 
@@ -115,4 +119,31 @@ fn a_task_that_is_being_downloaded_is_told_to_be_pending() {
     let (code, story) = trace(&lake, &["--url", &slow]);
     assert_eq!((code, standings(&story)), (0, vec!["in_flight"]), "{story}");
     assert!(stages(&story).contains(&"pending"), "{story}");
+}
+
+/// An event that could not be enriched has no attachments yet: its letter is found by the ids in its bytes.
+#[test]
+fn the_letter_of_an_event_is_found_by_the_events_ids() {
+    let (lake, server) = (Lake::new(), serve());
+    lake.fetch(&[format!("{server}/ok/1.txt")]);
+    let event = br#"{"id": "ev-9", "url": "https://h.example/lost?token=secret"}"#;
+    let error = ErrorNote {
+        class: Class::Transient,
+        reason: Reason::Lookup,
+        message: "the endpoint is down".to_owned(),
+        http_status: Some(503),
+        at: 1_795_463_132_000_000,
+    };
+    let letter = DeadLetter::of_event("urls", error, Some(event), "list.txt:9".to_owned());
+    let message = Message { value: Some(format::encode(&letter).into()), ..Message::default() };
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let log = EmbeddedLog::open(&lake.dir.join(".longshore")).unwrap();
+        log.append("urls.downloads.dlq", vec![message]).await.unwrap();
+        drop(log);
+    });
+    for id in ["ev-9", &media_id("https://h.example/lost?token=secret")] {
+        let (code, story) = trace(&lake, &[id]);
+        assert_eq!((code, stages(&story)), (0, vec!["dead letter"]), "{story}");
+        assert_eq!(story["steps"][0]["facts"]["error"]["reason"], "lookup");
+    }
 }

@@ -1,10 +1,14 @@
 //! Looks through one source: its log upstream to downstream, then its tables.
 
 use anyhow::Result;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures::StreamExt;
 use longshore_core::format::{self, DeadLetter, ErrorNote, HEADER_INPUT, HEADER_LIFE, Stored, Task};
+use longshore_core::ids;
 use longshore_core::policy::redact::redact_url;
 use longshore_core::row::Cell;
+use longshore_core::source::{Planned, RawEvent};
 use longshore_core::time;
 use longshore_lake::table::{ExactTable, to_cells};
 use longshore_stages::ports::{LogView, PartitionState, Received, Store};
@@ -19,6 +23,8 @@ use crate::recorded;
 use crate::render::{self, exact_time};
 use crate::walk::{Moment, Step as Walked, Walk};
 
+/// What an event waits for that has become tasks already.
+const RECORD: &str = "its row";
 /// What is read of a row in `attachments`.
 const STORED: [&str; 9] = [
     "media_id",
@@ -113,6 +119,7 @@ impl Looker<'_> {
         tiers.dedup();
         self.topic(&start, &topics.raw()).await?;
         if topics.events() != topics.raw() {
+            self.enriching(&start).await?;
             self.topic(&start, &topics.events()).await?;
         }
         self.event_rows(&self.place.open_tables(self.lane).await?).await?;
@@ -125,6 +132,18 @@ impl Looker<'_> {
         let tables = self.place.open_tables(self.lane).await?;
         self.stored_rows(tables.attachments.as_ref()).await?;
         self.failed_rows(tables.failed.as_ref()).await
+    }
+
+    /// Events on their way to be enriched: an event may go from a tier to the due ones, or back, while we look.
+    async fn enriching(&mut self, start: &Moment) -> Result<()> {
+        let topics = self.lane.topics.clone();
+        let mut tiers: Vec<String> = start.partitions.iter().map(|state| state.partition.topic.to_string()).collect();
+        tiers.retain(|topic| topics.enrich_tier_delay(topic).is_some());
+        tiers.dedup();
+        for topic in tiers.iter().chain([&topics.enrich_due()]).chain(&tiers) {
+            self.topic(start, topic).await?;
+        }
+        Ok(())
     }
 
     async fn topic(&mut self, start: &Moment, topic: &str) -> Result<()> {
@@ -150,7 +169,8 @@ impl Looker<'_> {
     fn record(&mut self, at: &At<'_>) {
         let topics = &self.lane.topics;
         match at.topic() {
-            t if *t == topics.raw() || *t == topics.events() => self.event(at),
+            t if *t == topics.raw() || *t == topics.events() || *t == topics.enrich_due() => self.event(at),
+            t if topics.enrich_tier_delay(t).is_some() => self.event(at),
             t if *t == topics.results() => self.result(at),
             t if *t == topics.dead_letters() => self.dead_letter(at),
             _ => self.task(at),
@@ -172,7 +192,7 @@ impl Looker<'_> {
             Meant::These(some) => some,
         };
         let waits = self.waits_of_event(at);
-        let ingested = !waits.iter().any(|stage| *stage == "ingest");
+        let ingested = waits.iter().all(|stage| *stage == RECORD);
         let standing = if ingested { Standing::Unaccounted } else { Standing::InFlight };
         for attachment in event.attachments.iter().filter(|attachment| meant.contains(&attachment.task.media_id)) {
             let url = Some(redact_url(&attachment.task.url));
@@ -196,10 +216,10 @@ impl Looker<'_> {
 
     /// Which stages have not committed the event yet, where there are two.
     fn waits_of_event(&self, at: &At<'_>) -> Vec<&'static str> {
-        if at.committed.len() < 2 {
-            return if at.is_done() { Vec::new() } else { vec!["ingest"] };
+        if *at.topic() != *self.lane.topics.events() {
+            return if at.is_done() { Vec::new() } else { vec!["enriching"] };
         }
-        let names = ["ingest", "its row"];
+        let names = ["ingest", RECORD];
         names
             .into_iter()
             .zip(at.committed)
@@ -249,7 +269,7 @@ impl Looker<'_> {
 
     fn dead_letter(&mut self, at: &At<'_>) {
         let Some(letter) = at.decode::<DeadLetter>() else { return };
-        let Some(task) = &letter.task else { return };
+        let Some(task) = &letter.task else { return self.letter_of_event(at, &letter) };
         if !self.wanted.has(&self.lane.source, &task.trace_id, task.media_id) {
             return;
         }
@@ -266,6 +286,26 @@ impl Looker<'_> {
         let says = format!("{}: {}{}{waits}", letter.status, error_line(&letter.error), lived(task.attempts, letter.life));
         let step = self.step(letter.failed_at, Stage::DeadLetter, Some(task.media_id), at.place(), says, facts);
         self.story.add_of(step, &task.trace_id, Some(redact_url(&task.url)));
+    }
+
+    /// The letter of an event that got no attachments, such as one that could not be enriched; its ids are in its bytes.
+    fn letter_of_event(&mut self, at: &At<'_>, letter: &DeadLetter) {
+        let Some(bytes) = letter.original.as_ref().and_then(|text| STANDARD.decode(text).ok()) else { return };
+        let raw = RawEvent { headers: &at.record.message.headers, ..RawEvent::of(&bytes, at.record.appended_at) };
+        let Ok(Planned::Event(event)) = self.lane.source.plan(&raw) else { return };
+        let ids = EventIds {
+            trace_id: event.trace_id,
+            event_id: event.event_id,
+            event_key: Some(ids::event_key(&bytes)),
+            media_ids: event.attachments.iter().map(|attachment| attachment.task.media_id).collect(),
+        };
+        if self.wanted.learn(&self.lane.source, &ids) == Meant::None {
+            return;
+        }
+        let mut facts = at.facts();
+        facts.extend(object(json!({ "status": letter.status, "error": note(&letter.error), "input": letter.input })));
+        let says = format!("{}: the event itself: {}", letter.status, error_line(&letter.error));
+        self.add(letter.failed_at, Stage::DeadLetter, None, at.place(), says, facts);
     }
 
     /// By `trace_id` first; only where that finds nothing, or the event is meant by another id, is everything read.
