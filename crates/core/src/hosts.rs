@@ -34,7 +34,7 @@ pub enum Signal {
     Good,
     /// It answered; no file, but no complaint either.
     Alive,
-    /// It answered and is in trouble: throttles, breaks off, is too slow.
+    /// It answered and is in trouble: it throttles, fails or breaks off.
     Strained,
     /// It did not answer, or only that it cannot.
     Dead,
@@ -48,14 +48,15 @@ impl Signal {
         match failure.reason {
             Reason::Lookup => Signal::Silent,
             _ if failure.class == Class::Throttled => Signal::Strained,
-            Reason::HttpStatus if failure.http_status.is_some_and(|status| status >= 500) => Signal::Dead,
-            Reason::HttpStatus if failure.http_status == Some(429) => Signal::Strained,
+            // A gateway speaks of what is behind it; 500 often speaks of one file only.
+            Reason::HttpStatus if matches!(failure.http_status, Some(502..=504 | 520..=599)) => Signal::Dead,
+            Reason::HttpStatus if matches!(failure.http_status, Some(429 | 500..=599)) => Signal::Strained,
             _ if failure.http_status.is_some() => Signal::Alive,
             Reason::Dns | Reason::Connect | Reason::Tls => Signal::Dead,
             Reason::ConnectTimeout | Reason::FirstByteTimeout | Reason::IdleTimeout => Signal::Dead,
-            Reason::HostThrottled | Reason::TotalTimeout | Reason::TooSlow => Signal::Strained,
-            Reason::WrongLength | Reason::Protocol => Signal::Strained,
-            Reason::TooLarge | Reason::Encoding | Reason::Checksum => Signal::Alive,
+            Reason::HostThrottled | Reason::WrongLength | Reason::Protocol => Signal::Strained,
+            // Slowness alone is no complaint.
+            Reason::TotalTimeout | Reason::TooSlow | Reason::TooLarge | Reason::Encoding | Reason::Checksum => Signal::Alive,
             _ => Signal::Silent,
         }
     }

@@ -238,11 +238,25 @@ fn failures_say_what_they_say_of_the_host() {
     };
     use Class::{Permanent, Rejected, Throttled, Transient};
     for (signal, failures) in [
-        (Signal::Dead, &[(Transient, Reason::Connect, None), (Transient, Reason::HttpStatus, Some(500))][..]),
+        (Signal::Dead, &[(Transient, Reason::Connect, None), (Transient, Reason::HttpStatus, Some(502))][..]),
         (Signal::Dead, &[(Transient, Reason::Dns, None), (Transient, Reason::IdleTimeout, None)]),
-        (Signal::Strained, &[(Throttled, Reason::HostThrottled, Some(503)), (Transient, Reason::HttpStatus, Some(429))]),
-        (Signal::Strained, &[(Transient, Reason::TotalTimeout, None), (Transient, Reason::WrongLength, None)]),
-        (Signal::Alive, &[(Permanent, Reason::HttpStatus, Some(404)), (Permanent, Reason::Expired, Some(403))]),
+        (
+            Signal::Strained,
+            &[
+                (Throttled, Reason::HostThrottled, Some(503)),
+                (Transient, Reason::HttpStatus, Some(429)),
+                (Transient, Reason::HttpStatus, Some(500)),
+            ],
+        ),
+        (Signal::Strained, &[(Transient, Reason::Protocol, None), (Transient, Reason::WrongLength, None)]),
+        (
+            Signal::Alive,
+            &[
+                (Transient, Reason::TotalTimeout, None),
+                (Permanent, Reason::HttpStatus, Some(404)),
+                (Permanent, Reason::Expired, Some(403)),
+            ],
+        ),
         (Signal::Silent, &[(Permanent, Reason::Expired, None), (Rejected, Reason::ForbiddenAddress, None)]),
         (Signal::Silent, &[(Throttled, Reason::Lookup, Some(429)), (Transient, Reason::Internal, None)]),
     ] {
