@@ -6,6 +6,7 @@
 //! What is in memory is one batch, and at most [`MOST`] findings.
 
 mod look;
+mod rows;
 mod show;
 mod story;
 mod wanted;
