@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod batch;
+mod service_running;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use batch::{Batch, Finished, finish, longshore, media_id, origin};
+use batch::{Batch, Finished, finish, longshore, media_id, origin, until};
 use serde_json::Value;
+use service_running::{Service, URLS};
 
 /// The policy under which what was rejected is judged anew.
 const POLICY: [&str; 3] = ["--allow-http", "--allow-private", "127.0.0.1/32"];
@@ -30,6 +32,15 @@ fn letters(batch: &Batch) -> Vec<Value> {
     let finished = dlq(batch, &["ls", "--json", "--limit", "0"]);
     assert_eq!(finished.code, Some(0), "{finished:?}");
     finished.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// `dlq replay` of a service, which must end with this code; returns the report.
+fn replay_of(service: &Service, args: &[&str], code: i32) -> Value {
+    let mut command = longshore();
+    command.args(["dlq", "replay", "--json", "-c"]).arg(&service.config).args(args);
+    let finished = finish(command);
+    assert_eq!(finished.code, Some(code), "{finished:?}");
+    serde_json::from_str(&finished.stdout).unwrap_or_else(|e| panic!("{e}: {finished:?}"))
 }
 
 /// Every file below a directory with its bytes.
@@ -221,4 +232,37 @@ fn a_replay_that_would_mean_everything_has_to_be_asked_for() {
     }
     let finished = batch.fetch(&["--retry-failed=stored"]);
     assert!(finished.code == Some(2) && finished.stderr.contains("--retry-failed"), "{finished:?}");
+}
+
+#[test]
+fn a_service_that_runs_is_asked_and_one_that_does_not_needs_not_be() {
+    let (origin, service) = (origin(), Service::new(URLS, ""));
+    let running = service.start(&[]);
+    let (mended, gone) = (origin.url("/fails-3/a.pdf"), origin.url("/missing/b.pdf"));
+    let more: Vec<String> = (0..30).map(|n| origin.url(&format!("/missing/more-{n}.pdf"))).collect();
+    assert_eq!(service.post("urls", &[&[mended.clone(), gone][..], &more].concat()).status, 202);
+    until("all have failed", || service.count("urls", "failed") == 32);
+    assert_eq!(replay_of(&service, &["--all", "--dry-run"], 0)["replayed"], 32);
+    let report = replay_of(&service, &["--class", "transient"], 0);
+    assert_eq!(report["replayed"], 1, "{report}");
+    until("the mended one is stored", || service.count("urls", "attachments") == 1);
+    let begun = std::time::Instant::now();
+    let report = replay_of(&service, &["--all", "--rate", "20/s"], 0);
+    // Of 20 a second, one request does those of some seconds; what is left is asked for with the next.
+    assert_eq!((&report["replayed"], &report["stored"]), (&31.into(), &1.into()), "{report}");
+    assert!(begun.elapsed() >= std::time::Duration::from_millis(1_400), "31 of 20/s took {:?}", begun.elapsed());
+    until("they have failed again", || service.count("urls", "failed") == 63);
+    let unknown = media_id("nobody");
+    assert_eq!(replay_of(&service, &[&unknown], 3)["unknown"], serde_json::json!([unknown]));
+    let mut command = longshore();
+    command.args(["dlq", "replay", "--all", "--allow-http", "-c"]).arg(&service.config);
+    let finished = finish(command);
+    assert!(finished.code == Some(2) && finished.stderr.contains("leave out the policy flags"), "{finished:?}");
+    service.stop(running);
+    let report = replay_of(&service, &["--host", "127.0.0.1"], 0);
+    assert_eq!((&report["replayed"], &report["superseded"]), (&31.into(), &31.into()), "{report}");
+    let running = service.start(&[]);
+    until("they have failed a third time", || service.count("urls", "failed") == 94);
+    service.stop(running);
+    service.reconcile();
 }

@@ -27,7 +27,7 @@ use letters::{Filter, Wanted};
 
 pub(crate) use letters::{Entry, parse_class};
 pub(crate) use replay::{Wish, replay};
-pub(crate) use survey::{Standing, Survey};
+pub(crate) use survey::{Standing, Survey, tables_of};
 
 pub(crate) async fn run(command: DlqCommand) -> Result<u8> {
     match command {

@@ -33,6 +33,8 @@ use crate::settings;
 const BATCH: usize = 500;
 /// The most letters that a service replays for one request.
 const ASKED: u64 = 2_000;
+/// About how long a service replays for one request.
+const ASKED_SECONDS: u64 = 20;
 /// The most IDs that may be given.
 const IDS: usize = 10_000;
 
@@ -51,6 +53,20 @@ pub(crate) struct Wish {
     pub(crate) from: u64,
     /// At most about this many, if not 0.
     pub(crate) limit: u64,
+}
+
+impl Wish {
+    /// The same within what a service does for one request, in less than its client waits.
+    pub(crate) fn bounded(self) -> Result<Self> {
+        if self.ids.len() > IDS {
+            bail!("{} IDs are too many: at most {IDS}", self.ids.len());
+        }
+        self.ids.iter().try_for_each(|id| Wanted::parse(id).map(drop))?;
+        Filter::of(&self.filter, SystemClock.now())?;
+        let most = self.rate.map_or(ASKED, |rate| ASKED.min(u64::from(rate.max(1)) * ASKED_SECONDS));
+        let limit = if self.limit == 0 { most } else { self.limit.min(most) };
+        Ok(Wish { limit, ..self })
+    }
 }
 
 /// What was done.
@@ -363,9 +379,8 @@ async fn directly(way: &Way, wish: &Wish, whole: &mut Report) -> Result<()> {
 /// Over HTTP, in pieces that a service answers within its time.
 async fn ask(http: &Http, way: &Way, wish: &Wish, whole: &mut Report) -> Result<()> {
     let mut client = Client::new(http);
-    let limit = wish.rate.map_or(ASKED, |rate| ASKED.min(u64::from(rate) * 20));
     for lane in way.lanes(wish)? {
-        let mut wish = Wish { limit, ..wish.clone() };
+        let mut wish = wish.clone().bounded()?;
         loop {
             let path = format!("/v1/dlq/{}/replay", lane.name());
             let answer = client.post(&path, &[("content-type", "application/json")], serde_json::to_vec(&wish)?.into()).await?;

@@ -10,8 +10,15 @@ use longshore_lake::table::ExactTable;
 use longshore_stages::ports::{LogView, PartitionState, Table};
 
 use super::letters::Entry;
+use crate::pipeline::OpenLane;
 use crate::place::{Lane, Tables};
 use crate::walk::{Moment, Step, Walk};
+
+/// The open tables of a running pipeline.
+pub(crate) fn tables_of(open: &OpenLane) -> Tables {
+    let of = |table: &ExactTable| Some(table.clone());
+    Tables { attachments: of(&open.attachments), failed: of(&open.failed), events: of(&open.events) }
+}
 
 /// What has become of a letter's attachment or event since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use longshore_core::retry::Ladder;
-use longshore_lake::table::ExactTable;
 use longshore_origin::{Settings, Timeouts};
 use longshore_stages::download::{Limits, TRANSFER_BYTES};
 use longshore_stages::progress::Progress;
@@ -27,7 +26,7 @@ use longshore_stages::record::Gather;
 
 use crate::cli::FetchArgs;
 use crate::dlq::args::LetterArgs;
-use crate::dlq::{self, Wish};
+use crate::dlq::{self, Wish, tables_of};
 use crate::exit;
 use crate::pipeline::{OpenLane, Plan, Roles, Setup, Stages, World};
 use crate::place::{Lane, Place, Tables};
@@ -138,11 +137,6 @@ fn planned(args: &FetchArgs) -> Result<(Definition, Plan)> {
     }
     let plan = plan(args, &definition)?;
     Ok((definition, plan))
-}
-
-fn tables_of(open: &OpenLane) -> Tables {
-    let of = |table: &ExactTable| Some(table.clone());
-    Tables { attachments: of(&open.attachments), failed: of(&open.failed), events: of(&open.events) }
 }
 
 /// Puts what failed earlier back into the chain, in its next life.

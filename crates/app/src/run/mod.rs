@@ -24,7 +24,7 @@ use crate::config::{self, DEFAULT_FILE, Problem, Purpose, Ready};
 use crate::exit;
 use crate::fetch::{Stop, raise_open_files};
 pub use crate::pipeline::Role;
-use crate::pipeline::{Plan, Roles, Stages, World};
+use crate::pipeline::{OpenLane, Plan, Roles, Stages, World};
 use crate::service::{Server, Service};
 use rates::Rates;
 use standing::unrecorded;
@@ -70,7 +70,8 @@ pub(crate) async fn run(args: RunArgs) -> Result<u8> {
     plan.limits.grace = grace - (grace / RECORD_SHARE).min(RECORD_GRACE);
     let world = World::open(&plan).await?;
     let lanes = plan.place.lanes.clone();
-    let service = Arc::new(Service::new(world.log.clone(), lanes, http, stop.draining()));
+    let tables = world.lanes.iter().map(OpenLane::tables).collect();
+    let service = Arc::new(Service::new(world.log.clone(), lanes, http, stop.draining()).with_tables(tables));
     let server = Server::start(service.clone()).await?;
     let mut stages = world.start(&plan, &roles)?;
     announce(&plan, &roles, &server, &voice);

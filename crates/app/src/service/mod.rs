@@ -14,6 +14,7 @@ mod admission;
 mod answer;
 mod body;
 mod events;
+mod replay;
 mod server;
 mod shape;
 
@@ -29,7 +30,7 @@ use longshore_log::EmbeddedLog;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Http;
-use crate::place::Lane;
+use crate::place::{Lane, Tables};
 use admission::Admission;
 pub(crate) use answer::Refusal;
 pub(crate) use server::Server;
@@ -45,6 +46,10 @@ pub(crate) const MAX_EVENT: usize = crate::input::MAX_LINE;
 pub(crate) struct Service {
     pub(crate) log: Arc<EmbeddedLog>,
     pub(crate) lanes: Vec<Lane>,
+    /// The tables of each lane, for replays; none where this process has none open.
+    tables: Vec<Tables>,
+    /// Held by the replay under way.
+    replaying: tokio::sync::Mutex<()>,
     /// Events that were acknowledged.
     pub(crate) accepted: AtomicU64,
     http: Http,
@@ -56,7 +61,13 @@ impl Service {
     /// Over an open log, until `draining` is cancelled; then nothing is taken any more.
     pub(crate) fn new(log: Arc<EmbeddedLog>, lanes: Vec<Lane>, http: Http, draining: CancellationToken) -> Self {
         let admission = Admission::new(&http);
-        Service { log, lanes, accepted: AtomicU64::new(0), http, draining, admission }
+        let (tables, replaying) = (Vec::new(), tokio::sync::Mutex::new(()));
+        Service { log, lanes, tables, replaying, accepted: AtomicU64::new(0), http, draining, admission }
+    }
+
+    /// The same with the tables of all lanes, in their order, so that dead letters can be replayed.
+    pub(crate) fn with_tables(self, tables: Vec<Tables>) -> Self {
+        Service { tables, ..self }
     }
 
     /// The source of this name.
@@ -66,6 +77,13 @@ impl Service {
             let (error, remedy) = ("there is no such source", format!("the sources are {}", names.join(", ")));
             Refusal::new(StatusCode::NOT_FOUND, error, remedy)
         })
+    }
+
+    /// The source of this name, and its tables.
+    fn lane_with_tables(&self, name: &str) -> Result<(&Lane, &Tables), Refusal> {
+        let lane = self.lane(name)?;
+        let found = self.lanes.iter().zip(&self.tables).find(|(one, _)| one.name() == lane.name());
+        found.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "the source has no tables", "report it"))
     }
 
     /// Refuses work that would be taken while the service is stopping.
@@ -82,6 +100,7 @@ impl Service {
 pub(crate) fn router(service: Arc<Service>) -> Router {
     let guarded = Router::new()
         .route("/v1/events/{source}", post(events::post))
+        .route("/v1/dlq/{source}/replay", post(replay::post))
         .route_layer(middleware::from_fn_with_state(service.clone(), access::check));
     Router::new()
         .merge(guarded)
@@ -94,7 +113,7 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         .with_state(service)
 }
 
-const PATHS: &str = "ask for POST /v1/events/SOURCE, GET /health/live or GET /health/ready";
+const PATHS: &str = "ask for POST /v1/events/SOURCE, POST /v1/dlq/SOURCE/replay, GET /health/live or GET /health/ready";
 
 async fn ready(State(service): State<Arc<Service>>) -> Response {
     match service.open() {
