@@ -27,6 +27,8 @@ use wanted::Wanted;
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:\n  longshore trace 6d7ab70c-874d-5ff2-8698-454e7a9d3e4d --to ./lake\n  \
                         longshore trace --url https://example.com/a.pdf --to ./lake --json\n\n\
+                        It reads what is unfinished in the log, all dead letters, and the tables: of a trace_id or media_id only\n\
+                        the parts that may hold it, for other ids the id columns of the whole events table.\n\n\
                         Exit codes: 0 found; 1 failed; 2 wrong usage; 3 found nowhere.")]
 pub struct TraceArgs {
     /// A trace_id, event_id, media_id or event_key
