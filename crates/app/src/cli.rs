@@ -20,7 +20,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Download the files of a list of URLs into a directory with an exact inventory
-    Fetch(FetchArgs),
+    Fetch(Box<FetchArgs>),
     /// Run the whole chain against a local server with good, failing, slow and hostile files
     Demo(DemoArgs),
     /// Run the service: events in, files and an exact inventory out

@@ -36,7 +36,7 @@ pub const TRACING_VARIABLE: &str = "LONGSHORE_TRACING";
 /// Runs a command; returns the exit code.
 pub async fn run(cli: Cli) -> Result<u8> {
     match cli.command {
-        Command::Fetch(args) => fetch::run(args).await,
+        Command::Fetch(args) => fetch::run(*args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Run(args) => run::run(args).await,
         Command::Send(args) => send::run(args).await,
