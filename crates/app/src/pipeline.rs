@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Enriching;
-use crate::place::{Lane, Place};
+use crate::place::{self, Lane, Place};
 
 /// Everything that the stages need, checked and typed.
 pub(crate) struct Plan {
@@ -311,6 +311,12 @@ impl Wiring<'_> {
 }
 
 impl OpenLane {
+    /// Its tables as onlookers take them.
+    pub(crate) fn tables(&self) -> place::Tables {
+        let [attachments, failed, events] = [&self.attachments, &self.failed, &self.events].map(|table| Some(table.clone()));
+        place::Tables { attachments, failed, events }
+    }
+
     async fn open(plan: &Plan, lane: &Lane, log: &EmbeddedLog) -> Result<Self> {
         let table = |spec| {
             let root = Root::local(plan.place.table(&spec), if plan.sync { DiskSync::On } else { DiskSync::Off });

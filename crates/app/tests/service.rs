@@ -232,6 +232,23 @@ fn cloud_events_come_in_every_way_of_the_standard() {
 }
 
 #[test]
+fn dead_letters_are_replayed_by_the_service_that_has_the_log() {
+    let (origin, service) = (origin(), Service::new(&URLS.replace("retry: [200ms, 400ms]", "retry: []"), ""));
+    let running = service.start(&[]);
+    let urls: Vec<String> = (0..5).map(|n| origin.url(&format!("/fails-1/{n}.txt"))).collect();
+    assert_eq!(service.post("urls", &urls).status, 202);
+    until("all have failed once", || service.idle() && service.count("urls", "failed") == 5);
+    let replayed = service.finish("dlq", &["replay", "--all"]);
+    assert!(replayed.code == Some(0) && replayed.stdout.contains("Replayed 5"), "{replayed:?}");
+    until("all are stored", || service.idle() && service.count("urls", "attachments") == 5);
+    let again = service.finish("dlq", &["replay", "--all"]);
+    assert!(again.code == Some(0) && again.stdout.contains("Replayed 0"), "{again:?}");
+    assert_eq!(service.stop(running).code, Some(0));
+    assert_eq!(service.stored("urls"), sorted(urls));
+    service.reconcile();
+}
+
+#[test]
 fn a_second_signal_stops_at_once() {
     let (origin, service) = (origin(), Service::new(URLS, ""));
     let running = service.start(&[]);

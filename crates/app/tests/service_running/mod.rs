@@ -79,10 +79,10 @@ impl Service {
         Service { root, config, port }
     }
 
-    /// `longshore COMMAND -c … ARGS`
+    /// `longshore COMMAND ARGS -c …`
     pub(crate) fn command(&self, command: &str, args: &[&str]) -> Command {
         let mut started = longshore();
-        started.arg(command).arg("-c").arg(&self.config).args(args).current_dir(self.root.path());
+        started.arg(command).args(args).arg("-c").arg(&self.config).current_dir(self.root.path());
         started
     }
 
