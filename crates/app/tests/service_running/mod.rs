@@ -20,6 +20,8 @@ pub(crate) struct Service {
     pub(crate) root: TempDir,
     pub(crate) config: PathBuf,
     pub(crate) port: u16,
+    /// What every command of it has in its environment.
+    pub(crate) environment: Vec<(&'static str, &'static str)>,
 }
 
 /// What was answered.
@@ -76,13 +78,14 @@ impl Service {
         let listen =
             format!("http:\n  listen: 127.0.0.1:{port}\n  {http}\nshutdown_grace: 10s\nrecord: {{events_freshness: 200ms}}\n");
         std::fs::write(&config, format!("{listen}{}", sources.replace("&source\n    ", ""))).unwrap();
-        Service { root, config, port }
+        Service { root, config, port, environment: Vec::new() }
     }
 
     /// `longshore COMMAND ARGS -c …`
     pub(crate) fn command(&self, command: &str, args: &[&str]) -> Command {
         let mut started = longshore();
         started.arg(command).args(args).arg("-c").arg(&self.config).current_dir(self.root.path());
+        started.envs(self.environment.iter().copied());
         started
     }
 
