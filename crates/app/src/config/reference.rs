@@ -104,7 +104,7 @@ mod tests {
             ("$${env:TOKEN}", "${env:TOKEN}", "${env:TOKEN}"),
             ("a $ b {c}", "a $ b {c}", "a $ b {c}"),
         ] {
-            let resolved = resolve(written, &around()).ok().expect("resolves");
+            let resolved = resolve(written, &around()).expect("resolves");
             assert_eq!((resolved.text.as_str(), resolved.shown.as_str()), (text, shown));
         }
     }
@@ -128,6 +128,6 @@ mod tests {
         let directory = tempfile::tempdir().expect("directory");
         std::fs::write(directory.path().join("token"), "abc\r\n").expect("write");
         let around = Surroundings { variables: BTreeMap::new(), directory: directory.path().to_owned() };
-        assert_eq!(resolve("${file:token}", &around).ok().expect("resolves").text, "abc");
+        assert_eq!(resolve("${file:token}", &around).expect("resolves").text, "abc");
     }
 }

@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::PlaceArgs;
 use crate::exit;
+use crate::free_text::redact_urls;
 use crate::place::Place;
 use crate::render::{self, Printed, harmless};
 use crate::walk::{Moment, Step, Walk};
@@ -144,7 +145,8 @@ fn print_list(entries: &VecDeque<Entry>, json: bool) -> Result<()> {
         eprintln!("no dead letters");
         return Ok(());
     }
-    let mut table = render::table(["offset", "failed at", "class", "reason", "status", "host", "attempts", "life", "url"]);
+    let mut table =
+        render::table(["source", "offset", "failed at", "class", "reason", "status", "host", "attempts", "life", "url"]);
     table.add_rows(entries.iter().map(line));
     render::print(table.trim_fmt())?;
     Ok(())
@@ -158,7 +160,8 @@ fn line(entry: &Entry) -> Vec<String> {
         Some(other) => other.to_string(),
     };
     let names = ["class", "reason", "http_status", "host", "attempts", "life", "url"];
-    [entry.offset.to_string(), time::format(entry.failed_at())].into_iter().chain(names.map(text)).collect()
+    let place = [text("source"), entry.offset.to_string(), time::format(entry.failed_at())];
+    place.into_iter().chain(names.map(text)).collect()
 }
 
 fn summary(entry: &Entry) -> Map<String, Value> {
@@ -170,6 +173,7 @@ fn summary(entry: &Entry) -> Map<String, Value> {
         put("class", "unreadable".into());
         return fields;
     };
+    put("source", letter.source.clone().into());
     put("class", letter.status.as_str().into());
     put("reason", letter.error.reason.as_str().into());
     put("http_status", letter.error.http_status.into());
@@ -225,21 +229,10 @@ fn whole(entry: &Entry) -> Value {
     }
     if let Some(original) = &letter.original {
         let bytes = STANDARD.decode(original).unwrap_or_default();
-        let text = redact_lines(&String::from_utf8_lossy(&bytes));
+        let text = redact_urls(&String::from_utf8_lossy(&bytes));
         fields.insert("original".to_owned(), json!({ "bytes": bytes.len(), "text": text }));
     }
     Value::Object(fields)
-}
-
-/// The text of an event that could not be decoded; what looks like a URL in it loses its secrets.
-fn redact_lines(text: &str) -> String {
-    let redact = |word: &str| if word.contains("://") { redact_url(word) } else { word.to_owned() };
-    text.split_inclusive(['"', '\'', ' ', '\t', '\n', ','])
-        .map(|piece| {
-            let word = piece.trim_end_matches(['"', '\'', ' ', '\t', '\n', ',']);
-            format!("{}{}", redact(word), &piece[word.len()..])
-        })
-        .collect()
 }
 
 fn note(error: &ErrorNote) -> Value {
@@ -275,16 +268,4 @@ fn as_text(value: &Value, indent: &str) -> String {
         other => Some(format!("{indent}{name:<14} {other}")),
     };
     fields.iter().filter_map(line).collect::<Vec<_>>().join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_poison_event_is_shown_without_secrets() {
-        let shown = redact_lines(r#"{"url": "https://u:p@h/a?token=abc", "n": 1,"#);
-        assert_eq!(shown, r#"{"url": "https://h/a?token=REDACTED", "n": 1,"#);
-        assert_eq!(redact_lines("no url"), "no url");
-    }
 }
