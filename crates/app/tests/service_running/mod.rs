@@ -4,9 +4,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -96,12 +97,30 @@ impl Service {
 
     /// Starts the service; returns once it is ready.
     pub(crate) fn start(&self, args: &[&str]) -> Child {
-        let mut child = self.command("run", args).spawn().unwrap();
+        self.started(self.command("run", args))
+    }
+
+    /// The same of a command that the caller made.
+    pub(crate) fn started(&self, mut command: Command) -> Child {
+        let mut child = command.spawn().unwrap();
         while self.get("/health/ready").is_none_or(|answer| answer.status != 200) {
             assert!(child.try_wait().unwrap().is_none(), "it ended: {}", said(&mut child));
             std::thread::sleep(Duration::from_millis(10));
         }
         child
+    }
+
+    /// Starts the service; all that it says, down to the last detail, goes to a file in its directory.
+    pub(crate) fn start_telling_all(&self) -> Child {
+        let mut command = self.command("run", &[]);
+        let said = File::options().create(true).append(true).open(self.root.path().join("said.log")).unwrap();
+        command.env("LONGSHORE_TRACING", "trace").stderr(said);
+        self.started(command)
+    }
+
+    /// The first file of its directory in which a text stands, whatever it is.
+    pub(crate) fn keeps(&self, text: &str) -> Option<String> {
+        stands_in(self.root.path(), text)
     }
 
     /// Tells the service to stop, and waits until it has.
@@ -186,8 +205,20 @@ impl Service {
     }
 }
 
+fn stands_in(directory: &Path, text: &str) -> Option<String> {
+    std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).find_map(|path| {
+        if path.is_dir() {
+            return stands_in(&path, text);
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        bytes.windows(text.len()).any(|window| window == text.as_bytes()).then(|| path.display().to_string())
+    })
+}
+
 fn said(child: &mut Child) -> String {
     let mut said = String::new();
-    let _ = child.stderr.take().unwrap().read_to_string(&mut said);
+    if let Some(mut stderr) = child.stderr.take() {
+        let _ = stderr.read_to_string(&mut said);
+    }
     said
 }
