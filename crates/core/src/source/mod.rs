@@ -272,6 +272,13 @@ impl Source {
         shape
     }
 
+    /// The columns that a task carries, where its event has them.
+    pub fn task_columns(&self) -> Vec<&str> {
+        // `filename` is made for the path only.
+        let of_event = self.mapping.path_columns().into_iter().filter(|name| *name != FILE_NAME);
+        of_event.chain(self.enrich.iter().flat_map(EnrichMapping::columns)).collect()
+    }
+
     /// The version of the mapping; rows of the events table carry it.
     pub fn mapping_version(&self) -> String {
         let version = self.mapping.version();

@@ -1,5 +1,3 @@
-use std::time::Instant;
-
 use super::*;
 use crate::format::Task;
 use crate::ids;
@@ -492,24 +490,4 @@ fn ten_thousand_attachments_are_ten_thousand_tasks() {
     let event = with_data(&format!(r#"{{"attachments":[{}]}}"#, list.join(",")));
     let ids: std::collections::HashSet<Uuid> = event.attachments.iter().map(|a| a.task.media_id).collect();
     assert_eq!((event.attachments.len(), ids.len()), (10_000, 10_000));
-}
-
-/// Prints how long an event takes. Run it with `--release -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn measure() {
-    let (source, rounds) = (source(), 20_000);
-    let raw = RawEvent::of(SAMPLE.as_bytes(), NOW);
-    let per_event = |what: &str, work: &mut dyn FnMut()| {
-        let start = Instant::now();
-        (0..rounds).for_each(|_| work());
-        println!("{what}: {:.2} µs/event of {} bytes", start.elapsed().as_secs_f64() * 1e6 / f64::from(rounds), SAMPLE.len());
-    };
-    per_event("read", &mut || {
-        drop(read::<Envelope<'_>>("the event", SAMPLE).map(|e| std::hint::black_box(e.event_type.is_some())))
-    });
-    per_event("decode for tasks", &mut || drop(std::hint::black_box(decode(&raw, Purpose::Tasks))));
-    per_event("decode", &mut || drop(std::hint::black_box(decode(&raw, Purpose::Row))));
-    per_event("plan tasks", &mut || drop(std::hint::black_box(source.plan_tasks(&raw))));
-    per_event("plan", &mut || drop(std::hint::black_box(source.plan(&raw))));
 }
