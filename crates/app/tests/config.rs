@@ -148,7 +148,7 @@ fn wrong_kinds() {
 #[test]
 fn wrong_values() {
     let refresh = |lines: &str| source(&format!("refresh:\n{}", lines.lines().map(|l| format!("  {l}\n")).collect::<String>()));
-    let cases: [Case; 34] = [
+    let cases: [Case; 35] = [
         ("a name with capitals", RIGHT.replace("name: xact", "name: Xact"), "2:11: sources[0].name", "take small letters"),
         ("a topic with a space", source("topic: my events"), "5:12: sources[0].topic", "take letters, digits"),
         (
@@ -216,6 +216,12 @@ fn wrong_values() {
             refresh("url: http://api.example.com/{media_id}"),
             "6:12: sources[0].refresh.url",
             "allow_http: true",
+        ),
+        (
+            "a field that only paths have",
+            refresh("url: https://api.example.com/{filename}"),
+            "6:12: sources[0].refresh.url",
+            "known are url, media_id",
         ),
         (
             "an endpoint of the event's",

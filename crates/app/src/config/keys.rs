@@ -146,7 +146,7 @@ pub const KEYS: &[Key] = &[
     key("sources[].file_types", Texts, Depends("the preset's"), "The types of files that may be stored, by extension; `[any]` for all.").eg("[pdf, xml, jpg]").filled("nothing could be stored; write [any] for all types"),
     key("sources[].on_type_mismatch", Choice(&["reject", "warn"]), Is("reject"), "What is done with a file whose content is not of its type."),
     key("sources[].max_size", Size(1, 5 * TIB), Depends("no limit"), "The largest file.").eg("2GiB"),
-    key("sources[].path", Text, Depends("the preset's"), "Where a file goes below the store: text with `{host}`, `{path}`, `{name}`, `{ext}`, `{media_id}`, `{trace_id}`, `{event_date}` and columns.")
+    key("sources[].path", Text, Depends("the preset's"), "Where a file goes below the store: text with `{host}`, `{path}`, `{name}`, `{filename}`, `{ext}`, `{media_id}`, `{trace_id}`, `{event_date}` and columns.")
         .eg("'{event_date}/{host}/{path}'"),
     key("sources[].headers", Map(Values::SecretByName), Absent, "Headers of every request; not sent to another host after a redirect.").eg("{Accept: application/pdf}"),
     key("sources[].credentials", Entries, Absent, "Headers for certain hosts."),

@@ -39,7 +39,7 @@ sources:
     credentials: [{host: '*.b.example', headers: {Authorization: 'Bearer ${env:TOKEN}'}}]
     transient_statuses: [500]
     retry: [1s, 2m]
-    refresh: {url: 'https://api.example/{media_id}/{claim}', url_at: new.url}
+    refresh: {url: 'https://api.example/{media_id}/{claim}/{owner}', url_at: new.url}
     enrich:
       url: 'https://api.example/{id}'
       fields: {id: event.id}

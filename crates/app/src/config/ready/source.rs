@@ -193,7 +193,7 @@ fn setup(section: &Section, source: Option<&Source>, policy: Policy, bounds: (&L
         credentials: credentials(section, found),
         ..Settings::default()
     };
-    let columns = source.map(|source| source.mapping.path_columns()).unwrap_or_default();
+    let columns = source.map(Source::task_columns).unwrap_or_default();
     Setup {
         origin,
         headers: policy::headers(section, "headers", found),
