@@ -1,8 +1,8 @@
 //! Whose turn it is: hosts share the download slots, and each gets as many at once as it bears. A slow, dead or
 //! throttling host slows its own downloads only (promise 7).
 //!
-//! A host has a limit that follows its answers ([`rate`], never above the cap), a breaker for when it does not answer
-//! ([`breaker`]), and is parked when it asks us to wait. Hosts take turns; jobs of one host go in the order in which
+//! A host has a limit that follows its answers (`rate`, never above the cap), a breaker for when it does not answer
+//! (`breaker`), and is parked when it asks us to wait. Hosts take turns; jobs of one host go in the order in which
 //! they came, urgent ones first.
 //!
 //! The queues hold what the partitions' windows admit, so their bound is the windows'. Of a host without jobs only

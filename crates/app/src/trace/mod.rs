@@ -3,7 +3,7 @@
 //! The log is read from where its groups stand on, and the dead letters from their beginning; upstream to downstream,
 //! so that what moves on meanwhile is met again. The tables are asked by their Bloom filters where the id is a
 //! `trace_id` or a `media_id`; for other ids the id columns of the events table are read.
-//! What is in memory is one batch, and at most [`MOST`] findings.
+//! What is in memory is one batch, and at most `MOST` findings.
 
 mod look;
 mod rows;

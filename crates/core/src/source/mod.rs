@@ -3,7 +3,7 @@
 //! [`Source::plan`] is the one place that accepts or rejects: ingest makes tasks and dead letters of its answer, and
 //! the events table makes its row of the same answer, so that the two can never disagree.
 //!
-//! A [`Mapping`] reads the event's bytes into a [`Decoded`]: ids, time, columns and the attachments as they stand
+//! A [`Mapping`] reads the event's bytes into a `Decoded`: ids, time, columns and the attachments as they stand
 //! there. All that follows is the same for every kind of event: one attachment for each URL, its id, the policy's
 //! verdict and its path.
 
