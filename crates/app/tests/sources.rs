@@ -155,3 +155,42 @@ sources:
     assert_eq!(counted.stdout.trim(), "1", "{counted:?}");
     service.reconcile();
 }
+
+/// The fenced blocks of a document, in order: what they are, and what they hold.
+fn blocks(document: &str) -> Vec<(&str, String)> {
+    let mut pieces = document.split("\n```");
+    pieces.next();
+    let fenced = pieces.step_by(2).map(|block| block.split_once('\n').unwrap());
+    fenced.map(|(kind, text)| (kind, format!("{text}\n"))).collect()
+}
+
+#[test]
+fn the_examples_of_the_documentation_are_right() {
+    let document = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/sources.md");
+    let document = std::fs::read_to_string(document).unwrap();
+    let mut service = Service::new("", "");
+    service.environment = ["CLAIMS_TOKEN", "SIGNING_KEY", "FILES_TOKEN", "PARTNER_KEY"].map(|name| (name, "a-secret")).into();
+    let event = service.root.path().join("event.json");
+    let map = |args: &[&str]| service.finish("map", &[&[event.to_str().unwrap()], args].concat());
+    let mut counts = BTreeMap::new();
+    for (kind, text) in blocks(&document) {
+        *counts.entry(kind).or_insert(0) += 1;
+        match kind {
+            "yaml" => {
+                std::fs::write(&service.config, &text).unwrap();
+                let checked = service.finish("config", &["check"]);
+                assert!(checked.code == Some(0) && checked.stderr.is_empty(), "{text}\n{checked:?}");
+            }
+            "json" => {
+                std::fs::write(&event, &text).unwrap();
+                let mapped = map(&["--json"]);
+                let found: Value = serde_json::from_str(mapped.stdout.trim()).unwrap_or_else(|e| panic!("{e}: {mapped:?}"));
+                assert_eq!((mapped.code, &found["verdict"]), (Some(0), &"accepted".into()), "{text}\n{found}");
+                assert!(!found["attachments"].as_array().unwrap().is_empty(), "{text}\n{found}");
+            }
+            "text" => assert_eq!(map(&[]).stdout, text),
+            other => panic!("a block of {other}"),
+        }
+    }
+    assert_eq!(counts, BTreeMap::from([("yaml", 7), ("json", 4), ("text", 1)]));
+}
