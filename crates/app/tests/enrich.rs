@@ -21,7 +21,7 @@ const SECRET: &str = "tell-nobody-5b1f7c";
 
 /// What the endpoint does, by the beginning of the claim's id: `good`; `flaky`: 503 twice; `gone`: 404, and `garbage`: no
 /// JSON, until it is mended; `slow`: too late the first time; `bare`: no files; `odd`: a list that is none;
-/// `elsewhere`: a file on a host that nobody allowed.
+/// `elsewhere`: a file on a host that nobody allowed; `huge`: more than anybody reads.
 fn answer(asked: &Asked, files: &str, mended: bool) -> Reply {
     if asked.headers.get("authorization").map(String::as_str) != Some(&format!("Bearer {SECRET}")) {
         return Reply::status(401);
@@ -39,6 +39,7 @@ fn answer(asked: &Asked, files: &str, mended: bool) -> Reply {
         "slow" if asked.before == 0 => good().after(Duration::from_millis(1_500)),
         "bare" => whole(json!([])),
         "odd" => whole(json!(7)),
+        "huge" => whole(json!(["x".repeat(2 << 20)])),
         "elsewhere" => whole(json!([{"href": "http://169.254.169.254/latest", "title": "x.txt"}])),
         _ => good(),
     }
@@ -142,9 +143,9 @@ fn events_that_name_an_id_become_files_with_what_the_endpoint_knows() {
     let claims = Claims::new(&origin, Duration::ZERO, "");
     let running = claims.service.start_telling_all();
     let (good, flaky, gone, garbage) = (ids("good", 10), ids("flaky", 2), ids("gone", 2), ids("garbage", 1));
-    let others = [ids("slow", 1), ids("bare", 1), ids("odd", 1), ids("elsewhere", 1)].concat();
+    let others = [ids("slow", 1), ids("bare", 1), ids("odd", 1), ids("elsewhere", 1), ids("huge", 1)].concat();
     claims.post(&[&good[..], &flaky, &gone, &garbage, &others, &[String::new()]].concat());
-    let (tried, lost) = ([&good[..], &flaky, &ids("slow", 1)].concat(), ["gone-0", "gone-1", "garbage-0", ""]);
+    let (tried, lost) = ([&good[..], &flaky, &ids("slow", 1)].concat(), ["gone-0", "gone-1", "garbage-0", "huge-0", ""]);
     until("all has ended", || claims.service.idle() && claims.letters().len() == lost.len() + 1);
     assert_eq!(claims.stored(), expected(&tried));
 
@@ -170,7 +171,13 @@ fn events_that_name_an_id_become_files_with_what_the_endpoint_knows() {
     };
     assert_eq!(
         lost.map(said),
-        [("permanent", "http_status"), ("permanent", "http_status"), ("transient", "lookup"), ("poison", "undecodable")]
+        [
+            ("permanent", "http_status"),
+            ("permanent", "http_status"),
+            ("transient", "lookup"),
+            ("permanent", "too_large"),
+            ("poison", "undecodable")
+        ]
     );
     let failed = claims.service.rows("claims", "failed");
     assert_eq!(
@@ -180,7 +187,7 @@ fn events_that_name_an_id_become_files_with_what_the_endpoint_knows() {
 
     // Mended, and replayed: what was lost is there, once.
     claims.mended.store(true, SeqCst);
-    let replayed = claims.service.finish("dlq", &["replay", "--class", "permanent"]);
+    let replayed = claims.service.finish("dlq", &["replay", "--reason", "http_status"]);
     assert!(replayed.code == Some(0) && replayed.stdout.contains("Replayed 2"), "{replayed:?}");
     let mended = [&tried[..], &gone].concat();
     until("the mended ones are stored", || claims.service.idle() && claims.stored().len() == 2 * mended.len());
@@ -236,4 +243,46 @@ fn a_kill_while_the_endpoint_is_asked_loses_and_doubles_nothing() {
     assert!(asked.len() >= all.len() + 2 * 8, "each flaky one needs three calls: {}", asked.len());
     let span = asked.last().unwrap().at - asked[0].at;
     assert!(span >= Duration::from_millis(1_000), "{} calls at 100 a second took {span:?}", asked.len());
+}
+
+#[test]
+fn of_a_shared_topic_only_the_events_of_the_enriched_source_are_asked_about() {
+    let origin = origin();
+    let shared = "when: {field: kind, equals: claim}
+    topic: all.events";
+    let claims = Claims::new(&origin, Duration::ZERO, "");
+    let config = std::fs::read_to_string(&claims.service.config).unwrap();
+    let plain = "
+  - name: plain
+    topic: all.events
+    when: {field: kind, equals: plain}
+    map: {trace_id: id, attachments: files}
+    allow_hosts: [127.0.0.1]
+    allow_private: [127.0.0.1/32]
+    allow_http: true
+    file_types: [any]
+";
+    let config = config.replace("- name: claims\n", &format!("- name: claims\n    {shared}\n"));
+    std::fs::write(&claims.service.config, format!("{config}{plain}")).unwrap();
+    let running = claims.service.start(&[]);
+    let of_kind = |kind: &str, event: Value| {
+        let mut event = event;
+        event["kind"] = kind.into();
+        event.to_string()
+    };
+    let claim = of_kind("claim", serde_json::from_str(&event("good-0")).unwrap());
+    let other = of_kind("plain", json!({"id": "p", "files": [origin.url("/good/plain.txt")]}));
+    let nobody = of_kind("nobody", json!({"id": "n"}));
+    let broken = "{\"kind\": \"claim\", ".to_owned();
+    assert_eq!(claims.service.post("plain", &[claim, other, nobody, broken]).status, 202);
+    until("all has ended", || {
+        claims.service.idle() && claims.stored().len() == 2 && claims.service.count("plain", "attachments") == 1
+    });
+    assert_eq!(claims.service.stop(running).code, Some(0));
+    assert_eq!(claims.stored(), expected(&["good-0"]));
+    assert_eq!(claims.endpoint.all().len(), 1);
+    let mut reasons: Vec<Value> = claims.letters().into_iter().map(|letter| letter["reason"].clone()).collect();
+    reasons.sort_by_key(Value::to_string);
+    assert_eq!(reasons, ["undecodable", "unrouted"], "each is told once");
+    claims.service.reconcile();
 }
