@@ -79,4 +79,11 @@ impl Moment {
         let mine = self.positions.iter().find(|p| p.group == group && p.partition == state.partition);
         mine.map_or(state.begin, |position| position.committed.max(state.begin))
     }
+
+    /// How many records some group that has ever read here has yet to read; all of them where none has.
+    pub(crate) fn unread(&self, state: &PartitionState) -> u64 {
+        let here = self.positions.iter().filter(|position| position.partition == state.partition);
+        let furthest_behind = here.map(|position| position.committed).min().unwrap_or(state.begin);
+        state.end.saturating_sub(furthest_behind.max(state.begin))
+    }
 }

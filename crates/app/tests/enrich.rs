@@ -286,3 +286,35 @@ fn of_a_shared_topic_only_the_events_of_the_enriched_source_are_asked_about() {
     assert_eq!(reasons, ["undecodable", "unrouted"], "each is told once");
     claims.service.reconcile();
 }
+
+#[test]
+fn what_waits_for_an_endpoint_that_is_configured_no_more_is_not_forgotten() {
+    let origin = origin();
+    let claims = Claims::new(&origin, Duration::ZERO, "");
+    let config = std::fs::read_to_string(&claims.service.config).unwrap();
+    let patient = config.replacen("retry: [200ms, 400ms]", "retry: [2s, 3s]", 1);
+    // A column less would be another table, and that is refused.
+    let patient = patient.replace("      columns: {owner: claim.owner}\n", "").replace("{owner}/", "");
+    std::fs::write(&claims.service.config, &patient).unwrap();
+    let running = claims.service.start(&[]);
+    claims.post(&["flaky-0".to_owned()]);
+    until("it waits for its second call", || claims.endpoint.all().len() == 1 && claims.service.waiting("enrich retry 2s") == 1);
+    let first = claims.service.stop(running);
+    assert!(!first.stderr.contains("warning: the topic"), "{first:?}");
+    // Without its `enrich` nobody reads what waits.
+    let (begin, end) = (patient.find("    enrich:").unwrap(), patient.find("    allow_hosts:").unwrap());
+    let without = format!("{}{}", &patient[..begin], &patient[end..]).replace("event_time:", "attachments: files, event_time:");
+    std::fs::write(&claims.service.config, without).unwrap();
+    let running = claims.service.start(&["--role", "retry"]);
+    let told = claims.service.stop(running);
+    assert!(
+        told.stderr.contains("the topic claims.events.retry.2s holds work that no source of the configuration reads (1 unread)"),
+        "{told:?}"
+    );
+    // Brought back, it goes on.
+    std::fs::write(&claims.service.config, patient).unwrap();
+    let running = claims.service.start(&[]);
+    until("it is stored", || claims.service.idle() && claims.service.count("claims", "attachments") == 2);
+    assert_eq!(claims.service.stop(running).code, Some(0));
+    claims.service.reconcile();
+}

@@ -27,7 +27,7 @@ pub use crate::pipeline::Role;
 use crate::pipeline::{OpenLane, Plan, Roles, Stages, World};
 use crate::service::{Server, Service};
 use rates::Rates;
-use standing::unrecorded;
+use standing::{left_behind, unrecorded};
 
 /// How often it is said what was done, if anything was.
 const SAY_EVERY: Duration = Duration::from_secs(10);
@@ -75,6 +75,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<u8> {
     let server = Server::start(service.clone()).await?;
     let mut stages = world.start(&plan, &roles)?;
     announce(&plan, &roles, &server, &voice);
+    warn_of_left_behind(&world, &plan).await?;
     let mut rates = Rates::new(&world, &service);
     let driven =
         Drive { stages: &mut stages, world: &world, stop: &stop, roles: &roles, grace, voice: &voice }.run(&mut rates).await;
@@ -107,6 +108,16 @@ fn warn(args: &RunArgs, warnings: &[Problem]) {
     for warning in warnings {
         eprintln!("warning: {}", warning.shown(&args.config.display().to_string()));
     }
+}
+
+/// Says what a change of the configuration has left in the log, so that it is not forgotten there.
+async fn warn_of_left_behind(world: &World, plan: &Plan) -> Result<()> {
+    for (topic, waiting) in left_behind(&world.log, &plan.place.lanes).await? {
+        eprintln!(
+            "warning: the topic {topic} holds work that no source of the configuration reads ({waiting} unread): bring back the source, the topic or the enrich that it is for until it is done"
+        );
+    }
+    Ok(())
 }
 
 /// Says what runs, where, and how it is reached.

@@ -1,5 +1,7 @@
 //! How far the groups of a source are behind, as of one moment of the log.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use longshore_log::EmbeddedLog;
 
@@ -14,6 +16,20 @@ pub(super) async fn unrecorded(log: &EmbeddedLog, lanes: &[OpenLane], roles: &Ro
     }
     let moment = Moment::of(log).await?;
     Ok(lanes.iter().map(|open| of_record(&moment, &open.lane)).sum())
+}
+
+/// The topics in which records wait that no source of the configuration reads, and how many: what a source, a topic or an
+/// `enrich` left that is configured no more.
+pub(super) async fn left_behind(log: &EmbeddedLog, lanes: &[Lane]) -> Result<BTreeMap<String, u64>> {
+    let moment = Moment::of(log).await?;
+    let mut left = BTreeMap::new();
+    for state in &moment.partitions {
+        let (topic, waiting) = (&*state.partition.topic, moment.unread(state));
+        if waiting > 0 && lanes.iter().all(|lane| lane.topics.consumption(topic).is_empty()) {
+            *left.entry(topic.to_owned()).or_default() += waiting;
+        }
+    }
+    Ok(left)
 }
 
 fn of_record(moment: &Moment, lane: &Lane) -> u64 {
