@@ -1,7 +1,6 @@
 //! Events as the log holds them, read as ingest reads them.
 
 use longshore_core::format::{Enriched, HEADER_TRUNCATED, HEADER_URL_FIELD};
-use longshore_core::ids;
 use longshore_core::source::{Event, RawEvent};
 use longshore_stages::ports::Received;
 use uuid::Uuid;
@@ -25,5 +24,6 @@ pub(crate) fn event_of(lane: &Lane, topic: &str, record: &Received) -> Option<(U
         enrichment: enriched.as_ref().map(|enriched| enriched.answer),
         ..RawEvent::of(bytes, record.appended_at)
     };
-    Some((ids::event_key(bytes), lane.source.plan(&raw).ok()?.event()?))
+    let event = lane.source.plan(&raw).ok()?.event()?;
+    Some((event.key(&raw), event))
 }

@@ -19,7 +19,7 @@ use service_running::Service;
 
 const SECRET: &str = "tell-nobody-5b1f7c";
 
-/// What the endpoint does, by the beginning of the claim's id: `good`; `flaky`: 503 twice; `gone`: 404, and `garbage`: no
+/// What the endpoint does, by the beginning of the claim's id: `good`; `flaky`: 503 twice; `growing`: no files the first time; `gone`: 404, and `garbage`: no
 /// JSON, until it is mended; `slow`: too late the first time; `bare`: no files; `odd`: a list that is none;
 /// `elsewhere`: a file on a host that nobody allowed; `huge`: more than anybody reads.
 fn answer(asked: &Asked, files: &str, mended: bool) -> Reply {
@@ -37,7 +37,8 @@ fn answer(asked: &Asked, files: &str, mended: bool) -> Reply {
         "gone" if !mended => Reply::status(404),
         "garbage" if !mended => Reply::text("<html>Please log in</html>"),
         "slow" if asked.before == 0 => good().after(Duration::from_millis(1_500)),
-        "bare" => whole(json!([])),
+        "growing" if asked.before > 0 => good(),
+        "bare" | "growing" => whole(json!([])),
         "odd" => whole(json!(7)),
         "huge" => whole(json!(["x".repeat(2 << 20)])),
         "elsewhere" => whole(json!([{"href": "http://169.254.169.254/latest", "title": "x.txt"}])),
@@ -316,5 +317,24 @@ fn what_waits_for_an_endpoint_that_is_configured_no_more_is_not_forgotten() {
     let running = claims.service.start(&[]);
     until("it is stored", || claims.service.idle() && claims.service.count("claims", "attachments") == 2);
     assert_eq!(claims.service.stop(running).code, Some(0));
+    claims.service.reconcile();
+}
+
+#[test]
+fn the_same_event_is_asked_about_again_and_may_have_gained_files() {
+    let origin = origin();
+    let claims = Claims::new(&origin, Duration::ZERO, "");
+    let running = claims.service.start(&[]);
+    let growing = ["growing-0".to_owned()];
+    for (asked, rows, files) in [(1, 1, 0), (2, 2, 2), (3, 2, 2)] {
+        claims.post(&growing);
+        until("it has been asked about", || {
+            let known = claims.endpoint.all().len() == asked && claims.service.count("claims", "events") == rows;
+            known && claims.service.idle() && claims.stored().len() == files
+        });
+    }
+    assert_eq!(claims.service.stop(running).code, Some(0));
+    let events = claims.service.rows("claims", "events");
+    assert_eq!((events.len(), claims.stored()), (2, expected(&growing)), "{events:?}");
     claims.service.reconcile();
 }

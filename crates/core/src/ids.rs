@@ -33,6 +33,15 @@ pub fn event_key(raw: &[u8]) -> Uuid {
     Uuid::new_v5(&EVENT_KEY_NAMESPACE, raw)
 }
 
+/// The key of an enriched event: the same bytes with the same attachments are the same event. An endpoint that knows more
+/// when it is asked again makes another row, or nothing would tell where the further attachments are from.
+pub fn enriched_event_key(raw: &[u8], mut media_ids: Vec<Uuid>) -> Uuid {
+    media_ids.sort_unstable();
+    media_ids.dedup();
+    let attachments = media_ids.iter().flat_map(|id| id.as_bytes());
+    Uuid::new_v5(&EVENT_KEY_NAMESPACE, &raw.iter().chain(attachments).copied().collect::<Vec<u8>>())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

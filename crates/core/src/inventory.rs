@@ -5,10 +5,9 @@ use uuid::Uuid;
 use serde::{Deserialize, Serialize};
 
 use crate::format::{Columns, DeadLetter, Stored};
-use crate::ids;
 use crate::policy::redact::redact_url;
 use crate::row::{Cell, Column, Key, Kind, Row, TableSpec};
-use crate::source::Event;
+use crate::source::{Event, RawEvent};
 use crate::time::{self, Micros};
 
 /// The longest `error_message` in a row, in bytes.
@@ -172,10 +171,11 @@ impl Shape {
         Some(Row { key: Key { id: task.media_id, sequence: i64::from(letter.life) }, cells })
     }
 
-    /// The row of an accepted event; `mapping_version` is that of the mapping that read it.
-    pub fn event_row(&self, mapping_version: &str, event: &Event, raw: &[u8], ingested_at: Micros, now: Micros) -> Row {
+    /// The row of an accepted event, as it came; `mapping_version` is that of the mapping that read it.
+    pub fn event_row(&self, mapping_version: &str, event: &Event, raw: &RawEvent<'_>, now: Micros) -> Row {
+        let ingested_at = raw.ingested_at;
         let event_time = time::event_time(event.event_time.as_deref(), ingested_at);
-        let id = ids::event_key(raw);
+        let id = event.key(raw);
         let media_ids = event.attachments.iter().map(|a| a.task.media_id.to_string()).collect();
         let mut cells = vec![
             Cell::Text(id.to_string()),
@@ -185,7 +185,7 @@ impl Shape {
             text(event.event_type.as_deref()),
             timestamp(event_time),
             Cell::TextList(media_ids),
-            Cell::Text(String::from_utf8_lossy(raw).into_owned()),
+            Cell::Text(String::from_utf8_lossy(raw.bytes).into_owned()),
             Cell::Text(mapping_version.to_owned()),
             Cell::Timestamp(ingested_at),
             Cell::Timestamp(now),
@@ -266,7 +266,7 @@ mod tests {
         for (spec, row) in [
             (shape.attachments_table(), shape.attachment_row(&stored, 2)),
             (shape.failed_table(), shape.failed_row(&letter("x"), 2).expect("a task")),
-            (shape.events_table(), shape.event_row("urls/1", &event, b"{}", 0, 2)),
+            (shape.events_table(), shape.event_row("urls/1", &event, &RawEvent::of(b"{}", 0), 2)),
         ] {
             assert_eq!(spec.columns.len(), row.cells.len(), "{}", spec.name);
             for (column, cell) in spec.columns.iter().zip(&row.cells) {

@@ -321,7 +321,7 @@ impl Planner for Events {
             let unwrapped = Unwrapped::read(source, record).ok()?;
             let raw = unwrapped.raw();
             let event = source.plan(&raw).ok()?.event()?;
-            Some(self.0.shape.event_row(&version, &event, raw.bytes, raw.ingested_at, now))
+            Some(self.0.shape.event_row(&version, &event, &raw, now))
         };
         Ok(records.iter().filter(|r| r.message.value.is_some()).filter_map(row).collect())
     }

@@ -157,6 +157,16 @@ pub struct Event {
     pub without_list: bool,
 }
 
+impl Event {
+    /// The key of its row in the events table, for the event as it came.
+    pub fn key(&self, raw: &RawEvent<'_>) -> Uuid {
+        match raw.enrichment {
+            None => ids::event_key(raw.bytes),
+            Some(_) => ids::enriched_event_key(raw.bytes, self.attachments.iter().map(|a| a.task.media_id).collect()),
+        }
+    }
+}
+
 /// One attachment of an event, and whether it may be fetched.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attachment {

@@ -162,7 +162,7 @@ fn the_tables_have_the_columns_that_readers_know() {
 fn rows_take_the_columns_that_their_table_names() {
     let (source, event) = (source(), plan(SAMPLE).expect("decodes"));
     let shape = source.shape();
-    let row = shape.event_row(&source.mapping_version(), &event, SAMPLE.as_bytes(), NOW, NOW);
+    let row = shape.event_row(&source.mapping_version(), &event, &RawEvent::of(SAMPLE.as_bytes(), NOW), NOW);
     let at = |name: &str| shape.events_table().columns.iter().position(|c| c.name == name).expect("a column");
     assert_eq!(row.cells[at("event_time")], Cell::Timestamp(NOW + 749_511));
     assert_eq!(row.cells[at("claim_number")], Cell::Text("CL-1".into()));
@@ -237,7 +237,7 @@ fn an_absurd_time_chooses_no_partition() {
     let partition = shape.events_table().partition;
     for text in ["1971-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2026-12-31T00:00:00Z", "nonsense"] {
         let event = plan(&format!(r#"{{"type":"a","traceId":"t","utcDateTime":"{text}"}}"#)).expect("accepted");
-        assert_eq!(shape.event_row("", &event, b"", NOW, NOW).cells[partition], Cell::Date(today), "{text}");
+        assert_eq!(shape.event_row("", &event, &RawEvent::of(b"", NOW), NOW).cells[partition], Cell::Date(today), "{text}");
     }
 }
 
