@@ -148,7 +148,7 @@ fn wrong_kinds() {
 #[test]
 fn wrong_values() {
     let refresh = |lines: &str| source(&format!("refresh:\n{}", lines.lines().map(|l| format!("  {l}\n")).collect::<String>()));
-    let cases: [Case; 35] = [
+    let cases: [Case; 36] = [
         ("a name with capitals", RIGHT.replace("name: xact", "name: Xact"), "2:11: sources[0].name", "take small letters"),
         ("a topic with a space", source("topic: my events"), "5:12: sources[0].topic", "take letters, digits"),
         (
@@ -196,6 +196,12 @@ fn wrong_values() {
         (
             "an inner topic",
             second("name: two\npreset: xact\ntopic: xact.downloads.dlq\nallow_hosts: [a.example]"),
+            "7:12: sources[1].topic",
+            "between the stages of the source xact",
+        ),
+        (
+            "an inner topic of enriching",
+            second("name: two\npreset: xact\ntopic: xact.events.retry.30s\nallow_hosts: [a.example]"),
             "7:12: sources[1].topic",
             "between the stages of the source xact",
         ),

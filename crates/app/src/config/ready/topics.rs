@@ -72,8 +72,9 @@ fn alone(source: &Drafted, sources: &[Drafted], found: &mut Findings) {
 
 fn is_inner(topics: &longshore_stages::topics::Topics, input: &str) -> bool {
     let enriched = topics.clone().enriched().events();
-    [topics.pending(), topics.results(), topics.dead_letters(), enriched].iter().any(|inner| inner == input)
+    [topics.pending(), topics.results(), topics.dead_letters(), enriched, topics.enrich_due()].iter().any(|inner| inner == input)
         || topics.tier_delay(input).is_some()
+        || topics.enrich_tier_delay(input).is_some()
 }
 
 /// Tells each source of a shared topic, and each with a `when`, which events are its own.
