@@ -69,7 +69,7 @@ fn check(source: &Source, raw: &RawEvent<'_>) {
         assert_eq!(refused, attachment.task.path.is_empty(), "refused, or with a path");
         assert!(refused || is_sanitised(&attachment.task.path));
     }
-    source.shape().event_row(&source.mapping_version(), &event, raw.bytes, raw.ingested_at, raw.ingested_at);
+    source.shape().event_row(&source.mapping_version(), &event, raw, raw.ingested_at);
 }
 
 fuzz_target!(|bytes: &[u8]| {

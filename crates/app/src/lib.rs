@@ -8,8 +8,8 @@ pub mod settings;
 
 pub mod check_url;
 pub mod chosen;
-pub mod demo;
 mod client;
+pub mod demo;
 pub mod dlq;
 pub mod fetch;
 mod free_text;

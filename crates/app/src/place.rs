@@ -1,6 +1,7 @@
 //! Where a deployment's files, tables and log are, and which sources it has: a batch directory, or what a
 //! configuration names.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -167,9 +168,14 @@ impl Place {
         all.retain(|one| one.name != definition.name);
         all.push(definition.clone());
         let temporary = self.state.join(format!("{SOURCES}.new"));
-        std::fs::write(&temporary, serde_json::to_vec_pretty(&all)?)
-            .and_then(|()| std::fs::rename(&temporary, &path))
-            .with_context(|| format!("writing {}", path.display()))
+        // Synced before it takes the name, so that a power cut leaves the old or the new one, and never half of it.
+        let write = || {
+            let mut file = std::fs::File::create(&temporary)?;
+            file.write_all(&serde_json::to_vec_pretty(&all)?)?;
+            file.sync_all()?;
+            std::fs::rename(&temporary, &path)
+        };
+        write().with_context(|| format!("writing {}", path.display()))
     }
 
     /// The directory of a table.
