@@ -53,6 +53,16 @@ impl Breaker {
         }
     }
 
+    /// How long a call that may not start had better wait: until the next probe may, or as long as the probe under way
+    /// waited for its turn.
+    pub fn wait(&self, now: Micros) -> Duration {
+        match self.0 {
+            State::Open { until, .. } => Duration::from_micros(until.saturating_sub(now).max(0).unsigned_abs()),
+            State::Probing { wait } => wait,
+            State::Closed { .. } => Duration::ZERO,
+        }
+    }
+
     /// Whether calls are made as usual.
     pub fn is_closed(&self) -> bool {
         matches!(self.0, State::Closed { .. })
@@ -131,6 +141,15 @@ mod tests {
         assert!(breaker.start(breaker.opens_at().expect("open")));
         breaker.answered();
         assert!(breaker.start(now) && breaker.start(now));
+    }
+
+    #[test]
+    fn who_may_not_call_is_told_how_long_to_wait_during_the_probe_too() {
+        assert_eq!(Breaker::default().wait(0), Duration::ZERO);
+        let mut breaker = down();
+        assert_eq!(breaker.wait(SECOND / 4), Duration::from_millis(750));
+        assert!(breaker.start(SECOND));
+        assert_eq!(breaker.wait(SECOND), FIRST_WAIT, "the probe decides");
     }
 
     #[test]

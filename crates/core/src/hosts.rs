@@ -73,10 +73,10 @@ pub enum Standing {
     Broken(Micros),
 }
 
-/// When the breaker is used.
+/// Whether a host is left alone for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Breaking {
-    /// A host that does not answer is left alone for a while.
+    /// One that does not answer is, and one that asks us to wait.
     #[default]
     On,
     /// Every job runs: there is nowhere for it to wait.
@@ -264,9 +264,12 @@ impl<J> Hosts<J> {
         standing
     }
 
-    /// Parks a host: none of its jobs starts before `until`.
+    /// Parks a host: none of its jobs starts before `until`. Without [`Breaking`] its jobs go on: they have nowhere to
+    /// wait but before everybody else.
     pub fn park(&mut self, host: &str, until: Micros, now: Micros) {
-        if let Some(entry) = self.hosts.get_mut(host) {
+        if self.breaking == Breaking::On
+            && let Some(entry) = self.hosts.get_mut(host)
+        {
             entry.parked_until = entry.parked_until.max(until);
             self.settle(host, now);
         }

@@ -26,6 +26,15 @@ fn end(hosts: &mut Hosts<u32>, jobs: usize, signal: Signal, now: Micros) {
 }
 
 #[test]
+fn a_host_whose_jobs_have_nowhere_to_wait_is_not_parked() {
+    let mut hosts = Hosts::new(2, Breaking::Off);
+    (0..2).for_each(|job| hosts.push("h", job, 0));
+    assert_eq!(hosts.pop(0), Some(0));
+    hosts.park("h", 50, 0);
+    assert_eq!((hosts.done("h", Signal::Strained, 0), hosts.pop(0)), (Standing::Open, Some(1)));
+}
+
+#[test]
 fn hosts_take_turns_and_keep_their_cap() {
     let mut hosts = Hosts::new(2, Breaking::On);
     for job in 0..4 {
