@@ -240,3 +240,15 @@ fn different_bytes_for_one_path_are_kept_apart_and_each_row_has_its_own() {
     inventory.objects_are_as_said(&batch.to);
     batch.reconcile();
 }
+
+/// Whoever reads the summary may have seen enough.
+#[test]
+fn a_summary_that_nobody_reads_to_its_end_changes_no_exit_code() {
+    let (batch, origin) = (Batch::new(), origin());
+    let list = batch.list("urls.txt", [origin.url("/good/1.pdf"), origin.url("/missing/2.pdf")]);
+    let mut child = batch.command(&[&list]).spawn().unwrap();
+    drop(child.stdout.take());
+    let finished = wait(child);
+    assert_eq!(finished.code, Some(3), "{finished:?}");
+    assert!(!finished.stderr.contains("panicked"), "{finished:?}");
+}

@@ -52,6 +52,33 @@ fn two_sources_share_a_topic_and_each_event_ends_in_the_tables_of_its_own() {
 }
 
 #[test]
+fn sources_are_told_apart_by_a_header_of_the_request_and_of_send() {
+    let by_header = CLAIMS_AND_OTHERS.replace("when: {field: kind, equals: claim}", "when: {header: Kind, equals: claim}");
+    let (origin, service) = (origin(), Service::new(&by_header, ""));
+    let urls: Vec<String> = (0..5).map(|n| origin.url(&format!("/good/{n}.pdf"))).collect();
+    let event = |n: usize| event("any", n, &urls[n]);
+    let running = service.start(&[]);
+    let kind = |kind: &str| format!("Content-Type: application/json\r\n{kind}");
+    assert_eq!(service.try_post("others", &kind("kind: claim\r\n"), event(0).as_bytes()).unwrap().status, 202);
+    assert_eq!(service.try_post("claims", &kind("kind: photo\r\n"), event(1).as_bytes()).unwrap().status, 202);
+    assert_eq!(service.try_post("claims", &kind(""), event(2).as_bytes()).unwrap().status, 202);
+    let file = service.root.path().join("events.ndjson");
+    std::fs::write(&file, event(3)).unwrap();
+    let send = ["send", file.to_str().unwrap(), "--source", "claims", "--header", "kind: claim"];
+    assert_eq!(service.finish(send[0], &send[1..]).code, Some(0));
+    until("all is done", || service.idle());
+    assert_eq!(service.stop(running).code, Some(0));
+    std::fs::write(&file, event(4)).unwrap();
+    assert_eq!(service.finish(send[0], &send[1..]).code, Some(0), "into the log itself");
+    let running = service.start(&[]);
+    until("all is done", || service.count("claims", "attachments") == 3);
+    assert_eq!(service.stop(running).code, Some(0));
+    let of = |numbers: &[usize]| sorted(numbers.iter().map(|n| urls[*n].clone()).collect());
+    assert_eq!((service.stored("claims"), service.stored("others")), (of(&[0, 3, 4]), of(&[1, 2])));
+    service.reconcile();
+}
+
+#[test]
 fn only_one_process_has_the_log_and_the_other_names_it() {
     let service = Service::new(URLS, "");
     let running = service.start(&[]);

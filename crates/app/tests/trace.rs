@@ -51,6 +51,15 @@ fn what_ended_is_told_from_its_event_to_its_row() {
     damage(&lake, &good);
 }
 
+#[test]
+fn an_event_that_nobody_can_decode_is_found_by_what_stands_in_it() {
+    let lake = Lake::new();
+    lake.fetch(&["{\"id\": \"ev-8\", \"link_to\": 7}".to_owned()]);
+    let (code, story) = trace(&lake, &["ev-8"]);
+    assert_eq!((code, stages(&story)), (0, vec!["dead letter"]), "{story}");
+    assert_eq!(trace(&lake, &["v-8"]).0, 3, "a part of an id is none");
+}
+
 fn look_for_what_is_not_there(lake: &Lake) {
     let (code, story) = trace(lake, &["no-such-id"]);
     assert_eq!((code, &story["found"]), (3, &false.into()));

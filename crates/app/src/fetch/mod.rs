@@ -30,6 +30,7 @@ use crate::dlq::{self, Wish, tables_of};
 use crate::exit;
 use crate::pipeline::{OpenLane, Plan, Roles, Setup, Stages, World};
 use crate::place::{Lane, Place, Tables};
+use crate::render;
 use crate::settings::{self, Definition};
 use args::MaxFailed;
 use earlier::Earlier;
@@ -58,9 +59,9 @@ pub(crate) async fn run(args: FetchArgs) -> Result<u8> {
     let display = Display::new(args.quiet || args.json);
     let summary = fetch(&args, &stop, &display).await?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&summary)?);
+        render::print_json(&serde_json::to_value(&summary)?)?;
     } else if !args.quiet {
-        println!("{summary}");
+        render::print(&summary)?;
     }
     for error in summary.unreadable.iter().chain(&summary.gave_up) {
         eprintln!("error: {error}");

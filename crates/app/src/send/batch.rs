@@ -82,10 +82,11 @@ impl Batch {
     }
 
     /// The messages that the service would make of it.
-    pub(super) fn messages(&self) -> Vec<Message> {
+    pub(super) fn messages(&self, own: &[(String, String)]) -> Vec<Message> {
         let message = |(number, line): &(u64, Vec<u8>)| {
             let mut headers = vec![(HEADER_INPUT.to_owned(), Bytes::from(format!("{}:{number}", self.name)))];
             headers.extend(self.url_field.clone().map(|field| (HEADER_URL_FIELD.to_owned(), Bytes::from(field))));
+            headers.extend(own.iter().map(|(name, value)| (name.clone(), Bytes::from(value.clone()))));
             Message { key: None, value: Some(Bytes::copy_from_slice(line)), headers }
         };
         self.lines.iter().map(message).collect()
@@ -169,7 +170,7 @@ mod tests {
         assert_eq!((batch.first_line(), batch.len()), (3, 3));
         assert_eq!(batch.body(), "x\ny\n\n\nz");
         assert_eq!(batch.bytes, batch.body().len());
-        let places: Vec<_> = batch.messages().iter().map(|m| m.header(HEADER_INPUT).map(<[u8]>::to_vec)).collect();
+        let places: Vec<_> = batch.messages(&[]).iter().map(|m| m.header(HEADER_INPUT).map(<[u8]>::to_vec)).collect();
         assert_eq!(places, [Some(b"a:3".to_vec()), Some(b"a:4".to_vec()), Some(b"a:7".to_vec())]);
     }
 

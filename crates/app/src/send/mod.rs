@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::config::{self, DEFAULT_FILE, Purpose};
 use crate::place::Lane;
+use crate::settings::parse_header;
 use crate::{exit, input, render};
 use batch::{Batch, Portion};
 use way::Sender;
@@ -41,6 +42,9 @@ pub struct SendArgs {
     /// The column (name, or number from 1) or JSON field that holds the URL
     #[arg(long, value_name = "COLUMN")]
     url_col: Option<String>,
+    /// A header `Name: value` of each event, for sources that share a topic and are told apart by it (repeatable)
+    #[arg(long, value_name = "HEADER")]
+    header: Vec<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -69,13 +73,14 @@ impl Totals {
 pub(crate) async fn run(args: SendArgs) -> Result<u8> {
     let ready = config::load(&args.config, Purpose::Look).context(exit::Configuration)?;
     let lane = ready.plan.place.source(args.source.as_deref()).context(exit::Usage)?.clone();
+    let headers = args.header.iter().map(|header| parse_header(header)).collect::<Result<Vec<_>>>().context(exit::Usage)?;
     let opening = args.clone();
     let open =
         move || opening.inputs.iter().map(|name| input::open(name, opening.url_col.as_deref())).collect::<Result<Vec<_>>>();
     let inputs = tokio::task::spawn_blocking(open).await??;
     let (portions, mut received) = mpsc::channel(1);
     std::thread::Builder::new().name("input".into()).spawn(move || batch::read(inputs, &portions))?;
-    let mut sender = Sender::new(&ready, &lane).await?;
+    let mut sender = Sender::new(&ready, &lane, headers).await?;
     let mut totals = Totals::default();
     while let Some(portion) = received.recv().await {
         match portion {

@@ -30,6 +30,8 @@ pub(super) struct Sender {
     http: Http,
     lane: Lane,
     topics: Vec<TopicSpec>,
+    /// Headers of every event.
+    headers: Vec<(String, String)>,
     way: Way,
 }
 
@@ -48,10 +50,10 @@ enum Tried {
 }
 
 impl Sender {
-    pub(super) async fn new(ready: &Ready, lane: &Lane) -> Result<Self> {
+    pub(super) async fn new(ready: &Ready, lane: &Lane, headers: Vec<(String, String)>) -> Result<Self> {
         let (place, http, topics) = (ready.plan.place.clone(), ready.http.clone(), pipeline::topics(&ready.plan));
         let way = choose(&place, &http, &topics).await?;
-        Ok(Sender { place, http, lane: lane.clone(), topics, way })
+        Ok(Sender { place, http, lane: lane.clone(), topics, headers, way })
     }
 
     /// Sends a batch; returns once it is durable.
@@ -88,10 +90,10 @@ impl Sender {
     async fn attempt(&mut self, batch: &Batch) -> Result<Tried> {
         match &mut self.way {
             Way::Log(log) => {
-                log.append(&self.lane.topics.raw(), batch.messages()).await?;
+                log.append(&self.lane.topics.raw(), batch.messages(&self.headers)).await?;
                 Ok(Tried::Sent)
             }
-            Way::Service(client) => judge(post(client, self.lane.name(), batch).await?, batch),
+            Way::Service(client) => judge(post(client, self.lane.name(), &self.headers, batch).await?, batch),
         }
     }
 
@@ -123,11 +125,12 @@ async fn choose(place: &Place, http: &Http, topics: &[TopicSpec]) -> Result<Way>
     }
 }
 
-async fn post(client: &mut Client, source: &str, batch: &Batch) -> Result<Answer> {
+async fn post(client: &mut Client, source: &str, own: &[(String, String)], batch: &Batch) -> Result<Answer> {
     let first = batch.first_line().to_string();
     let mut headers =
         vec![("content-type", "application/x-ndjson"), (INPUT_NAME, batch.name.as_str()), (INPUT_LINE, first.as_str())];
     headers.extend(batch.url_field.as_deref().map(|field| (HEADER_URL_FIELD, field)));
+    headers.extend(own.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     client.post(&format!("/v1/events/{source}"), &headers, batch.body()).await
 }
 

@@ -13,12 +13,14 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use longshore_core::format::{HEADER_INPUT, HEADER_URL_FIELD};
+use longshore_core::source::Route;
 use longshore_stages::ports::{Log, Message};
 use serde_json::json;
 
 use super::admission::unavailable;
 use super::shape::{Posted, Shape};
 use super::{INPUT_LINE, INPUT_NAME, Refusal, Service, answer, body};
+use crate::place::Lane;
 
 /// How much of a name that a sender gives its input is kept, in characters.
 const NAME_CHARS: usize = 200;
@@ -55,7 +57,7 @@ async fn take(service: &Service, name: &str, head: &Parts, body: &mut Body) -> R
     service.admission.unpack(&mut room, bytes.len(), events.len())?;
     let (topic, count) = (lane.topics.raw(), events.len());
     service.admission.enqueue(&service.log, &service.lanes, &topic, count as u64).await?;
-    let input = Input::of(head);
+    let input = Input::of(head, lane);
     let messages = events.into_iter().map(|event| input.message(event)).collect();
     service.log.append(&topic, messages).await.map_err(|error| unavailable(&error))?;
     service.accepted.fetch_add(count as u64, Relaxed);
@@ -68,21 +70,27 @@ struct Input {
     name: String,
     first_line: u64,
     url_field: Option<Bytes>,
+    /// Headers that the topic's sources are told apart by.
+    routing: Vec<(String, Bytes)>,
 }
 
 impl Input {
-    fn of(head: &Parts) -> Self {
+    fn of(head: &Parts, lane: &Lane) -> Self {
         let remote = head.extensions.get::<Remote>().map_or_else(String::new, |remote| remote.0.to_string());
         let text = |name: &str| said(&head.headers, name);
         let name = text(INPUT_NAME).map_or_else(|| format!("http {remote}"), |name| format!("http {remote} {name}"));
         let first_line = text(INPUT_LINE).and_then(|line| line.parse().ok()).unwrap_or(1).max(1);
-        Input { name, first_line, url_field: text(HEADER_URL_FIELD).map(Bytes::from) }
+        let names = lane.source.route.iter().flat_map(Route::headers);
+        let value = |name: &str| Some((name.to_owned(), Bytes::copy_from_slice(head.headers.get(name)?.as_bytes())));
+        let routing = names.filter_map(value).collect();
+        Input { name, first_line, url_field: text(HEADER_URL_FIELD).map(Bytes::from), routing }
     }
 
     fn message(&self, event: Posted) -> Message {
         let place = format!("{}:{}", self.name, (self.first_line - 1).saturating_add(event.line));
         let mut headers = vec![(HEADER_INPUT.to_owned(), Bytes::from(place))];
         headers.extend(self.url_field.clone().map(|field| (HEADER_URL_FIELD.to_owned(), field)));
+        headers.extend(self.routing.iter().cloned());
         headers.extend(event.headers);
         Message { key: None, value: Some(event.bytes), headers }
     }

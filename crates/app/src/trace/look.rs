@@ -257,18 +257,24 @@ impl Looker<'_> {
         self.story.add_of(step, &task.trace_id, Some(redact_url(&task.url)));
     }
 
-    /// The letter of an event that got no attachments, such as one that could not be enriched; its ids are in its bytes.
+    /// The letter of an event that got no attachments: it could not be enriched, or not be decoded. Its ids are in its
+    /// bytes.
     fn letter_of_event(&mut self, at: &At<'_>, letter: &DeadLetter) {
         let Some(bytes) = letter.original.as_ref().and_then(|text| STANDARD.decode(text).ok()) else { return };
         let raw = RawEvent { headers: &at.record.message.headers, ..RawEvent::of(&bytes, at.record.appended_at) };
-        let Ok(Planned::Event(event)) = self.lane.source.plan(&raw) else { return };
-        let ids = EventIds {
-            trace_id: event.trace_id,
-            event_id: event.event_id,
-            event_key: Some(ids::event_key(&bytes)),
-            media_ids: event.attachments.iter().map(|attachment| attachment.task.media_id).collect(),
+        let meant = match self.lane.source.plan(&raw) {
+            Ok(Planned::Event(event)) => {
+                let ids = EventIds {
+                    trace_id: event.trace_id,
+                    event_id: event.event_id,
+                    event_key: Some(ids::event_key(&bytes)),
+                    media_ids: event.attachments.iter().map(|attachment| attachment.task.media_id).collect(),
+                };
+                self.wanted.learn(&self.lane.source, &ids) != Meant::None
+            }
+            Ok(Planned::Elsewhere) | Err(_) => self.wanted.is_mentioned(&bytes),
         };
-        if self.wanted.learn(&self.lane.source, &ids) == Meant::None {
+        if !meant {
             return;
         }
         let mut facts = at.facts();

@@ -84,6 +84,14 @@ impl Wanted {
         if these.is_empty() { Meant::None } else { Meant::These(these) }
     }
 
+    /// Whether bytes that nobody can decode hold the id, with no letter or digit beside it.
+    pub(super) fn is_mentioned(&self, bytes: &[u8]) -> bool {
+        let Some(id) = self.id.as_ref().map(String::as_bytes) else { return false };
+        let apart = |byte: Option<&u8>| byte.is_none_or(|byte| !byte.is_ascii_alphanumeric());
+        let ends = |at: usize| apart(at.checked_sub(1).and_then(|at| bytes.get(at))) && apart(bytes.get(at + id.len()));
+        bytes.windows(id.len()).enumerate().any(|(at, window)| window == id && ends(at))
+    }
+
     fn names(&self, event: &EventIds) -> bool {
         let Some(id) = &self.id else { return false };
         let by_key = || event.event_key.is_some_and(|key| Uuid::try_parse(id).is_ok_and(|id| id == key));

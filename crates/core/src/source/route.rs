@@ -63,6 +63,14 @@ impl Route {
         Ok(Route { sources: sources.into(), ours })
     }
 
+    /// The headers that the topic's sources look at.
+    pub fn headers(&self) -> impl Iterator<Item = &str> {
+        self.sources.iter().filter_map(|(_, when)| match when {
+            Some(When::Header { name, .. }) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
     /// Whether the event is ours. An error is a poison event, told to one source only.
     pub(super) fn takes(&self, raw: &RawEvent<'_>) -> Result<bool, Failure> {
         match self.owner(raw) {

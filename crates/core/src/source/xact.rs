@@ -90,7 +90,7 @@ fn decode_event(envelope: &Envelope<'_>, data: &Data<'_>, purpose: Purpose) -> R
     let event_type = event_type(envelope.event_type)?;
     let trace_id = trace_id(envelope)?;
     let version = version(envelope.version)?;
-    let event_id = event_id(envelope).unwrap_or_else(|| Uuid::new_v5(&XACT_EVENT_NAMESPACE, trace_id.as_bytes()).to_string());
+    let event_id = Uuid::new_v5(&XACT_EVENT_NAMESPACE, trace_id.as_bytes()).to_string();
     let (items, without_list) = items(&data.attachments);
     let subtype = subtype(&event_type);
     Ok(Decoded {
@@ -141,18 +141,8 @@ fn bounded(name: &str, text: &str) -> Result<String, Failure> {
 
 fn version(value: Option<&RawValue>) -> Result<String, Failure> {
     let Some(value) = value else { return Ok("1".to_owned()) };
-    let fraction = |text: &str| text.contains(['.', 'e', 'E']);
-    match scalar(value) {
-        Some(text) if is_text(value) || !fraction(&text) => Ok(text.into_owned()),
-        Some(_) => Err(poison("`version` is a number with a fraction or an exponent; expected an integer or a text")),
-        None => Err(poison(format!("`version` is {}; expected an integer or a text", kind(value)))),
-    }
-}
-
-/// The event's own id, if it has one after all.
-fn event_id(envelope: &Envelope<'_>) -> Option<String> {
-    let given = [envelope.event_id, envelope.event_id_too].into_iter().flatten().filter_map(scalar);
-    given.map(|id| id.trim().to_owned()).find(|id| (1..=CARRIED_BYTES).contains(&id.len()))
+    let wrong = || poison(format!("`version` is {}; expected a number or a text", kind(value)));
+    scalar(value).map(Cow::into_owned).ok_or_else(wrong)
 }
 
 /// The time, verbatim; what cannot be one is none.
@@ -241,10 +231,6 @@ fn text(value: &RawValue) -> Option<Cow<'_, str>> {
         return Some(Cow::Borrowed(inner));
     }
     serde_json::from_str(value.get()).ok().map(Cow::Owned)
-}
-
-fn is_text(value: &RawValue) -> bool {
-    value.get().starts_with('"')
 }
 
 fn kind(value: &RawValue) -> &'static str {

@@ -28,7 +28,7 @@ fn model(event: &Value) -> Option<Found> {
     let version = match event.get("version").unwrap_or(&Value::Null) {
         Value::Null => "1".to_owned(),
         Value::String(text) => text.clone(),
-        Value::Number(number) if number.is_u64() || number.is_i64() => number.to_string(),
+        Value::Number(number) => number.to_string(),
         _ => return None,
     };
     let data = model_data(event.get("data"))?;
@@ -37,7 +37,6 @@ fn model(event: &Value) -> Option<Found> {
         Some(last) if !last.is_empty() => last,
         _ => event_type,
     };
-    let own_id = ["eventId", "event_id"].iter().filter_map(|name| scalar_of(event.get(*name)?)).find(|id| !id.is_empty());
     let mut columns = model_columns(&data);
     columns.insert("status_subtype".into(), subtype.into());
     columns.insert("version".into(), version);
@@ -48,7 +47,7 @@ fn model(event: &Value) -> Option<Found> {
     let kept = |(name, value): (&String, &String)| carried.contains(&name.as_str()).then(|| (name.clone(), value.clone()));
     let time = event.get("utcDateTime").and_then(Value::as_str).map(str::trim).filter(|text| (1..=64).contains(&text.len()));
     (!event_type.is_empty()).then(|| Found {
-        event_id: own_id.or_else(|| Some(Uuid::new_v5(&XACT_EVENT_NAMESPACE, trace_id.as_bytes()).to_string())),
+        event_id: Some(Uuid::new_v5(&XACT_EVENT_NAMESPACE, trace_id.as_bytes()).to_string()),
         trace_id,
         event_type: event_type.to_owned(),
         event_time: time.map(str::to_owned),

@@ -23,10 +23,6 @@ pub(super) struct Envelope<'a> {
     pub(super) trace_id: Option<&'a RawValue>,
     #[serde(borrow, rename = "trace_id")]
     pub(super) trace_id_too: Option<&'a RawValue>,
-    #[serde(borrow, rename = "eventId")]
-    pub(super) event_id: Option<&'a RawValue>,
-    #[serde(borrow, rename = "event_id")]
-    pub(super) event_id_too: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub(super) data: DataField<'a>,
 }
