@@ -16,7 +16,7 @@ pub enum Fault {
 }
 
 /// The faults of a world. A call is named by who is asked and what for: `log append urls.downloads.pending`,
-/// `log commit urls.download`, `store begin|write|publish`, `table attachments append|known|maintain`.
+/// `log next|commit|release urls.download`, `store begin|write|publish`, `table attachments append|known|maintain`.
 #[derive(Debug)]
 pub struct Faults {
     dice: Dice,

@@ -320,6 +320,9 @@ impl SimConsumer {
 impl Consumer for SimConsumer {
     async fn next(&mut self) -> Result<Delivery, LogError> {
         let shared = self.log.0.clone();
+        if shared.faults.strike(&format!("log next {}", self.group)).is_some() {
+            return Err(away());
+        }
         loop {
             let changed = shared.changed.notified();
             if let Some(delivery) = self.poll() {
@@ -346,6 +349,10 @@ impl Consumer for SimConsumer {
     }
 
     async fn release(&mut self, partition: &Partition, epoch: Epoch) -> Result<(), LogError> {
+        let fault = self.log.0.faults.strike(&format!("log release {}", self.group));
+        if fault == Some(Fault::Before) {
+            return Err(away());
+        }
         let mut state = locked(&self.log.0.state);
         let mine = |slot: &Slot| slot.member == self.member && slot.epoch == epoch && slot.leaving;
         if let Some(members) = state.groups.get_mut(&self.group)
@@ -356,7 +363,7 @@ impl Consumer for SimConsumer {
         }
         drop(state);
         self.log.0.changed.notify_waiters();
-        Ok(())
+        if fault.is_some() { Err(away()) } else { Ok(()) }
     }
 
     async fn close(self: Box<Self>) -> Result<(), LogError> {

@@ -7,11 +7,17 @@ use longshore_sim::{Answer, End, FILE, Fault, Stage, World, WorldOptions, seeds}
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Every call that a stage makes.
-const CALLS: [&str; 20] = [
+const CALLS: [&str; 26] = [
     "log append urls.downloads.pending",
     "log append urls.downloads.results",
     "log append urls.downloads.dlq",
     "log append urls.downloads.retry.200ms",
+    "log next urls.ingest",
+    "log next urls.download",
+    "log next urls.retry",
+    "log next urls.record.results",
+    "log next urls.record.dlq",
+    "log next urls.record.events",
     "log commit urls.ingest",
     "log commit urls.download",
     "log commit urls.retry",
@@ -60,8 +66,23 @@ async fn any_call_may_fail_once_and_nothing_is_lost_or_doubled() {
             world.start();
             world.finish(10 * MINUTE).await;
             assert_eq!(world.faults.struck(call), 1, "nobody called: {call}");
+            assert_eq!(world.restarts, 0, "it passes, and no stage may end of it: {call}: {:?}", world.last_error);
             check(&world);
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_is_given_up_although_the_log_is_away_for_a_moment() {
+    for fault in [Fault::Before, Fault::After] {
+        let mut world = mixed(0, WorldOptions { partitions: 4, ..WorldOptions::default() }).await;
+        world.faults.once("log release urls.download", fault);
+        world.start();
+        world.pass(Duration::from_millis(20)).await;
+        world.log.rebalance("urls.download");
+        world.finish(10 * MINUTE).await;
+        assert_eq!((world.faults.struck("log release urls.download"), world.restarts), (1, 0), "{:?}", world.last_error);
+        check(&world);
     }
 }
 
