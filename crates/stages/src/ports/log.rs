@@ -46,6 +46,12 @@ impl Message {
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_ref())
     }
+
+    /// Bytes of its key, its value and its headers.
+    pub fn bytes(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        [&self.key, &self.value].into_iter().flatten().map(Bytes::len).sum::<usize>() + headers
+    }
 }
 
 /// A message as read back.
