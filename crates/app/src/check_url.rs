@@ -82,7 +82,7 @@ fn judge(chosen: &Chosen, url: &str, trace_id: Option<&str>, now: Micros) -> Out
         ..Task::default()
     };
     let judged = match url {
-        "" => Err(Failure::new(Class::Poison, Reason::Undecodable, "the URL is empty")),
+        "" => Err(Failure::new(Class::Rejected, Reason::InvalidUrl, "the URL is empty")),
         _ => source.judge(&task),
     };
     let verdict = source.policy.explain_at(url, Some(now));

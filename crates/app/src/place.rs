@@ -124,7 +124,8 @@ impl Place {
         let names = self.names();
         self.lanes.retain(|lane| lane.name() == name);
         if self.lanes.is_empty() {
-            bail!("--source {name}: there is no such source in {}; it has {names}", self.root.display());
+            let wrong = format!("--source {name}: there is no such source in {}; it has {names}", self.root.display());
+            return Err(anyhow::Error::msg(wrong).context(exit::Usage));
         }
         Ok(self)
     }
@@ -140,7 +141,10 @@ impl Place {
     pub fn only(&self) -> Result<&Lane> {
         match self.lanes.as_slice() {
             [lane] => Ok(lane),
-            _ => bail!("{} has several sources: name one with --source ({})", self.root.display(), self.names()),
+            _ => {
+                let several = format!("{} has several sources: name one with --source ({})", self.root.display(), self.names());
+                Err(anyhow::Error::msg(several).context(exit::Usage))
+            }
         }
     }
 

@@ -31,7 +31,7 @@ fn check_url_says_what_would_happen_and_why() {
         ("https://example.com/a.exe", &["--file-types", "pdf,jpg"], 3, "file_type"),
         ("not a url", &[], 3, "invalid_url"),
         ("{\"url\": \"https://example.com/\"}", &[], 3, "invalid_url"),
-        ("", &[], 3, "undecodable"),
+        ("", &[], 3, "invalid_url"),
     ] {
         let (exit, verdict) = check_url(&[&[url], flags].concat());
         assert_eq!((exit, verdict["reason"].as_str().unwrap_or("")), (code, reason), "{url}: {verdict}");

@@ -70,10 +70,10 @@ impl std::fmt::Display for MaxFailed {
 
 fn parse_max_failed(text: &str) -> Result<MaxFailed, String> {
     let parsed = match text.strip_suffix('%') {
-        Some(share) => share.trim().parse().ok().filter(|share| (0.0..100.0).contains(share)).map(MaxFailed::Percent),
+        Some(share) => share.trim().parse().ok().filter(|share| (0.0..=100.0).contains(share)).map(MaxFailed::Percent),
         None => text.parse().ok().map(MaxFailed::Count),
     };
-    parsed.ok_or_else(|| format!("'{text}' is neither a number nor a share below 100 %; write for example 50 or 1%"))
+    parsed.ok_or_else(|| format!("'{text}' is neither a number nor a share up to 100 %; write for example 50 or 1%"))
 }
 
 #[cfg(test)]
@@ -84,7 +84,7 @@ mod tests {
     fn a_number_or_a_share_may_fail() {
         assert_eq!(parse_max_failed("50"), Ok(MaxFailed::Count(50)));
         assert_eq!(parse_max_failed("0.5%"), Ok(MaxFailed::Percent(0.5)));
-        for wrong in ["", "%", "-1", "100%", "1e", "NaN%", "1.5"] {
+        for wrong in ["", "%", "-1", "101%", "1e", "NaN%", "1.5"] {
             assert!(parse_max_failed(wrong).is_err(), "{wrong}");
         }
         let (five, one_percent) = (MaxFailed::Count(5), MaxFailed::Percent(1.0));

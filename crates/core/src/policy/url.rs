@@ -297,7 +297,7 @@ impl FromStr for HostPattern {
             None => (trimmed, false),
         };
         if domain.contains('*') {
-            return Err(error("`*` stands only at the beginning, before a dot; leave the list out to allow any host"));
+            return Err(error("`*` stands only at the beginning, before a dot"));
         }
         match (parse_host(domain).map_err(|e| error(&e.to_string()))?, subdomains) {
             (Host::Domain(name), true) => Ok(HostPattern::Subdomains(without_dot(&name).to_string())),

@@ -189,7 +189,9 @@ fn the_subtype_is_what_follows_the_last_dot_or_all_of_it() {
 
 #[test]
 fn version_is_a_number_or_a_text_and_1_where_absent() {
-    for (given, expected) in [("2", "2"), ("1.50", "1.50"), ("\"2.1\"", "2.1"), ("null", "1"), ("18446744073709551616", "18446744073709551616")] {
+    for (given, expected) in
+        [("2", "2"), ("1.50", "1.50"), ("\"2.1\"", "2.1"), ("null", "1"), ("18446744073709551616", "18446744073709551616")]
+    {
         assert_eq!(event(&format!(r#""version":{given}"#)).columns["version"], expected);
     }
     assert_eq!(event(r#""x":1"#).columns["version"], "1");
