@@ -66,40 +66,68 @@ impl Refresh {
     async fn ask(&self, task: &Task, now: Micros) -> Result<String, Failure> {
         let call = self.call.render(&fields(task));
         let call = call.map_err(|error| Failure::new(Class::Permanent, Reason::Lookup, error.to_string()))?;
-        self.begin(now)?;
-        let begun = Instant::now();
+        let asking = self.begin(now)?;
         let answer = self.lookup.ask(call).await;
-        let after = Micros::try_from(begun.elapsed().as_micros()).unwrap_or(Micros::MAX);
-        self.note(answer.as_ref().err(), now.saturating_add(after));
+        asking.end(answer.as_ref().err());
         self.url.text(&answer?)
     }
 
-    /// Whether the endpoint may be asked now.
-    fn begin(&self, now: Micros) -> Result<(), Failure> {
+    /// Begins a call, if the endpoint may be asked now.
+    fn begin(&self, now: Micros) -> Result<Asking<'_>, Failure> {
         let mut breaker = self.breaker();
         if breaker.start(now) {
-            return Ok(());
+            return Ok(Asking { refresh: self, at: now, since: Instant::now(), ended: false });
         }
-        let wait = breaker.opens_at().map_or(0, |until| until.saturating_sub(now).max(0)).unsigned_abs();
         let failure = Failure::new(Class::Throttled, Reason::Lookup, "the endpoint for new URLs is down, or asked to wait");
-        Err(Failure { retry_after: Some(Duration::from_micros(wait)), ..failure })
-    }
-
-    fn note(&self, failure: Option<&Failure>, now: Micros) {
-        match failure {
-            Some(failure) if failure.class == Class::Throttled => {
-                let wait = failure.retry_after.unwrap_or_default().min(LONGEST_WAIT);
-                self.breaker().throttled(now.saturating_add(Micros::try_from(wait.as_micros()).unwrap_or(Micros::MAX)));
-            }
-            Some(failure) if failure.class == Class::Transient => self.breaker().failed(now),
-            _ => self.breaker().answered(),
-        }
+        Err(Failure { retry_after: Some(breaker.wait(now)), ..failure })
     }
 
     /// No code that can panic runs under this lock.
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A call under way. One that is given up or breaks down came to nothing, and the breaker learns so: it may be the
+/// probe that all others wait for.
+struct Asking<'a> {
+    refresh: &'a Refresh,
+    at: Micros,
+    since: Instant,
+    ended: bool,
+}
+
+impl Asking<'_> {
+    fn now(&self) -> Micros {
+        self.at.saturating_add(micros(self.since.elapsed()))
+    }
+
+    /// Tells the breaker what came of the call.
+    fn end(mut self, failure: Option<&Failure>) {
+        self.ended = true;
+        let (now, mut breaker) = (self.now(), self.refresh.breaker());
+        match failure {
+            Some(failure) if failure.class == Class::Throttled => {
+                let wait = failure.retry_after.unwrap_or_default().min(LONGEST_WAIT);
+                breaker.throttled(now.saturating_add(micros(wait)));
+            }
+            Some(failure) if failure.class == Class::Transient => breaker.failed(now),
+            _ => breaker.answered(),
+        }
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            let now = self.now();
+            self.refresh.breaker().failed(now);
+        }
+    }
+}
+
+fn micros(duration: Duration) -> Micros {
+    Micros::try_from(duration.as_micros()).unwrap_or(Micros::MAX)
 }
 
 /// What a call for a new URL may name.

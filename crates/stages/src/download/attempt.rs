@@ -3,6 +3,9 @@
 //! A URL whose signature has expired is not asked for, nor is it asked for again once its host has refused it: either
 //! there is a new one to be had ([`Refresh`]), or the task ends with the reason `expired`.
 //!
+//! Where the new one names another host, that one neither gets the headers which the event asks for, nor does what it
+//! answers count for or against the event's host.
+//!
 //! Each piece is hashed, checked for the file's type and handed to the upload before the next one is read, so that an
 //! attempt owns a piece or two of at most 64 KiB whatever the file's size. Nothing is visible before the whole body
 //! has arrived, its type is accepted, and its bytes are those that the event promised.
@@ -12,6 +15,7 @@ use std::sync::Arc;
 use longshore_core::checksum::Promised;
 use longshore_core::file_type::SNIFF_BYTES;
 use longshore_core::format::{Stored, Task, VERSION};
+use longshore_core::hosts::{Signal, authority};
 use longshore_core::outcome::{Failure, Reason};
 use longshore_core::policy::expiry;
 use longshore_core::source::Source;
@@ -37,12 +41,48 @@ pub(super) struct Arrived {
     upload: Box<dyn Upload>,
     sha256: [u8; 32],
     stored: Stored,
+    asked: Asked,
+}
+
+impl Arrived {
+    /// What it says of the event's host.
+    pub(super) fn signal(&self) -> Signal {
+        match self.asked {
+            Asked::Own => Signal::Good,
+            Asked::Other => Signal::Silent,
+        }
+    }
+}
+
+/// Who was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// The host that the event names.
+    Own,
+    /// Another one, which a new URL names.
+    Other,
+}
+
+impl Asked {
+    fn of(task: &Task, url: &str) -> Self {
+        if authority(url) == authority(&task.url) { Asked::Own } else { Asked::Other }
+    }
+
+    /// What goes wrong at another host says nothing of the event's.
+    fn charge(self, trouble: Trouble) -> Trouble {
+        match (self, trouble) {
+            (Asked::Other, Trouble::Task(failure)) => Trouble::Elsewhere(failure),
+            (_, trouble) => trouble,
+        }
+    }
 }
 
 /// Why an attempt did not end well.
 pub(super) enum Trouble {
     /// The task's own: it has an outcome class.
     Task(Failure),
+    /// The same, of another host than the event's: it says nothing of that one.
+    Elsewhere(Failure),
     /// The store's: no fault of the task.
     Store(StoreError),
 }
@@ -73,7 +113,18 @@ impl Beginning {
 /// Fetches the task's body into an upload.
 pub(super) async fn fetch(tools: &Tools, task: &Task) -> Result<Arrived, Trouble> {
     let promised = task.checksum.as_deref().map(Promised::parse).transpose()?;
-    let Opened { content_type, etag, mut body, .. } = open(tools, task).await?;
+    let (asked, opened) = open(tools, task).await?;
+    receive(tools, task, promised, (asked, opened)).await.map_err(|trouble| asked.charge(trouble))
+}
+
+/// Takes in a body.
+async fn receive(
+    tools: &Tools,
+    task: &Task,
+    promised: Option<Promised>,
+    (asked, opened): (Asked, Opened),
+) -> Result<Arrived, Trouble> {
+    let Opened { content_type, etag, mut body, .. } = opened;
     let mut upload = tools.store.begin().await?;
     let (mut hash, mut bytes, mut beginning) = (Sha256::new(), 0u64, Beginning::default());
     while let Some(piece) = body.chunk().await? {
@@ -104,29 +155,32 @@ pub(super) async fn fetch(tools: &Tools, task: &Task) -> Result<Arrived, Trouble
         downloaded_at: tools.clock.now(),
         columns: task.columns.clone(),
     };
-    Ok(Arrived { upload, sha256, stored })
+    Ok(Arrived { upload, sha256, stored, asked })
 }
 
 /// Opens the task's URL, or a new one for it where it has expired.
-async fn open(tools: &Tools, task: &Task) -> Result<Opened, Failure> {
+async fn open(tools: &Tools, task: &Task) -> Result<(Asked, Opened), Trouble> {
     let refused = match expiry::expired(&task.url, tools.clock.now()) {
         Some(expired) => expired,
         None => match ask(tools, task, &task.url).await {
-            Ok(opened) => return Ok(opened),
+            Ok(opened) => return Ok((Asked::Own, opened)),
             Err(failure) => failure,
         },
     };
     match &tools.refresh {
         Some(refresh) if refused.reason == Reason::Expired => {
             let url = refresh.new_url(task, &tools.source.policy, tools.clock.now()).await?;
-            ask(tools, task, &url).await
+            let asked = Asked::of(task, &url);
+            let opened = ask(tools, task, &url).await.map_err(|failure| asked.charge(failure.into()))?;
+            Ok((asked, opened))
         }
-        _ => Err(refused),
+        _ => Err(refused.into()),
     }
 }
 
 async fn ask(tools: &Tools, task: &Task, url: &str) -> Result<Opened, Failure> {
-    let headers = tools.headers.iter().chain(&task.headers).cloned().collect();
+    let of_event: &[_] = if Asked::of(task, url) == Asked::Own { &task.headers } else { &[] };
+    let headers = tools.headers.iter().chain(of_event).cloned().collect();
     let opened = tools.origin.open(Request { url: url.to_owned(), headers }).await;
     opened.map_err(|failure| expiry::explain_refusal(failure, url, tools.clock.now()))
 }
@@ -143,7 +197,7 @@ fn file_type(tools: &Tools, task: &Task, content_type: Option<&str>, beginning: 
 
 /// Publishes what has arrived; returns once it is durable and visible.
 pub(super) async fn publish(arrived: Arrived) -> Result<Stored, StoreError> {
-    let Arrived { upload, sha256, mut stored } = arrived;
+    let Arrived { upload, sha256, mut stored, .. } = arrived;
     stored.blob_path = upload.publish(&stored.blob_path, sha256).await?.path;
     Ok(stored)
 }

@@ -22,12 +22,15 @@ const BODY: &[u8] = b"%PDF-1.7\n%\xE2\xE3\xCF\xD3\n";
 struct Host {
     status: fn(&str) -> u16,
     asked: Mutex<Vec<String>>,
+    /// The names of the headers that came with the last request.
+    headers: Mutex<Vec<String>>,
 }
 
 #[async_trait]
 impl Origin for Host {
     async fn open(&self, request: Request) -> Result<Opened, Failure> {
         self.asked.lock().expect("asked").push(request.url.clone());
+        *self.headers.lock().expect("headers") = request.headers.iter().map(|(name, _)| name.clone()).collect();
         match (self.status)(&request.url) {
             200 => Ok(Opened {
                 status: 200,
@@ -119,7 +122,7 @@ struct World {
 }
 
 fn world(now: Micros, status: fn(&str) -> u16) -> World {
-    let host = Arc::new(Host { status, asked: Mutex::default() });
+    let host = Arc::new(Host { status, asked: Mutex::default(), headers: Mutex::default() });
     let source = Source {
         name: "test".into(),
         mapping: Mapping::Urls,
@@ -162,6 +165,7 @@ fn task() -> Task {
 async fn failure(world: &World, task: &Task) -> Failure {
     match fetch(&world.tools, task).await {
         Err(Trouble::Task(failure)) => failure,
+        Err(Trouble::Elsewhere(failure)) => panic!("of another host: {failure}"),
         Err(Trouble::Store(error)) => panic!("{error}"),
         Ok(_) => panic!("arrived"),
     }
@@ -224,6 +228,93 @@ async fn a_refreshed_url_is_asked_instead_and_the_row_keeps_that_of_the_event() 
     assert_eq!(world.asked(), ["https://files.example.com/new.pdf?token=5ec2e7"]);
     let asked = endpoint.asked.lock().expect("asked").clone();
     assert!(asked[0].starts_with("https://api.example.com/files/C%201?old=https%3A%2F%2Ffiles."), "{asked:?}");
+}
+
+#[tokio::test]
+async fn another_host_gets_no_headers_of_the_event_and_its_answer_is_not_the_events_hosts() {
+    for (url, own) in [("https://FILES.example.com:443/b.pdf", true), ("https://cdn.example.com/b.pdf", false)] {
+        for status in [200, 503] {
+            let mut world = world(AT, if status == 200 { |_| 200 } else { |_| 503 });
+            let allowed = ["files.example.com", "cdn.example.com"].map(|host| host.parse().expect("pattern"));
+            Arc::make_mut(&mut world.tools.source).policy.allow_hosts = Some(allowed.to_vec());
+            world.tools.headers = vec![("operator".into(), "x".into())];
+            let answer = if own {
+                r#"{"url":"https://FILES.example.com:443/b.pdf"}"#
+            } else {
+                r#"{"url":"https://cdn.example.com/b.pdf"}"#
+            };
+            refreshed(&mut world, Ok(answer));
+            let task = Task { headers: vec![("event".into(), "x".into())], ..task() };
+            let said = match fetch(&world.tools, &task).await {
+                Ok(arrived) => Some(arrived.signal()),
+                Err(Trouble::Task(failure)) => Some(Signal::of(&failure)),
+                Err(_) => None,
+            };
+            let expected = match (own, status) {
+                (true, 200) => Some(Signal::Good),
+                (true, _) => Some(Signal::Dead),
+                (false, 200) => Some(Signal::Silent),
+                (false, _) => None,
+            };
+            assert_eq!(said, expected, "{url} {status}");
+            let headers = world.host.headers.lock().expect("headers").clone();
+            assert_eq!(headers, if own { &["operator", "event"][..] } else { &["operator"] }, "{url}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_another_host_that_is_not_what_was_promised_says_nothing_of_the_events_host() {
+    let mut world = world(AT, |_| 200);
+    Arc::make_mut(&mut world.tools.source).policy.allow_hosts = Some(vec!["*.example.com".parse().expect("pattern")]);
+    refreshed(&mut world, Ok(r#"{"url":"https://cdn.example.com/b.pdf"}"#));
+    let task = Task { checksum: Some(format!("sha256:{}", hex(&Sha256::digest(b"other")))), ..task() };
+    assert!(matches!(fetch(&world.tools, &task).await, Err(Trouble::Elsewhere(failure)) if failure.reason == Reason::Checksum));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_is_given_up_or_breaks_down_counts_as_failed_and_another_one_follows() {
+    /// Fails ten times; then never answers, then breaks down, then answers.
+    struct Erratic(Mutex<u32>);
+    #[async_trait]
+    impl Lookup for Erratic {
+        async fn ask(&self, _: Call) -> Result<Bytes, Failure> {
+            let times = {
+                let mut times = self.0.lock().expect("times");
+                *times += 1;
+                *times
+            };
+            match times {
+                1..=10 => Err(Failure::new(Class::Transient, Reason::ConnectTimeout, "no connection")),
+                11 => std::future::pending().await,
+                12 => panic!("as the test says"),
+                _ => Ok(Bytes::from_static(br#"{"url":"https://files.example.com/b.pdf"}"#)),
+            }
+        }
+    }
+    let mut world = world(AT, |_| 200);
+    let template = CallTemplate::parse(Method::Get, "https://api.example.com/{claim}", Vec::new(), None).expect("template");
+    let lookup = Arc::new(Erratic(Mutex::new(0)));
+    world.tools.refresh = Some(Refresh::new(lookup, template, Pick::parse("url").expect("pick")));
+    for _ in 0..10 {
+        assert_eq!(failure(&world, &task()).await.class, Class::Transient);
+    }
+    let at = |world: &mut World, seconds: i64| world.tools.clock = Arc::new(FixedClock(AT + seconds * 1_000_000));
+    let waits = |failure: Failure| (failure.class, failure.retry_after.map(|wait| wait.as_secs()));
+    at(&mut world, 1);
+    let task = task();
+    {
+        let mut probe = Box::pin(fetch(&world.tools, &task));
+        assert!(futures::poll!(&mut probe).is_pending());
+        assert_eq!(waits(failure(&world, &task).await), (Class::Throttled, Some(1)), "while the probe is under way");
+    }
+    assert_eq!(waits(failure(&world, &task).await), (Class::Throttled, Some(2)), "it was given up: twice as long");
+    at(&mut world, 3);
+    let panicked = futures::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(fetch(&world.tools, &task))).await;
+    assert!(panicked.is_err());
+    assert_eq!(waits(failure(&world, &task).await), (Class::Throttled, Some(4)));
+    at(&mut world, 7);
+    assert!(fetch(&world.tools, &task).await.is_ok(), "the next probe is answered");
 }
 
 #[tokio::test]

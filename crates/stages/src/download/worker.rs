@@ -93,8 +93,12 @@ impl Worker {
         let outgoing = match outcome {
             Ok(outgoing) => Some(outgoing),
             // A copy of the task is on its way already: it will find out for itself.
-            Err(Trouble::Task(_) | Trouble::Store(StoreError::Unavailable(_))) if passed.load(Relaxed) => None,
-            Err(Trouble::Task(failure)) => Some(self.failed(&task, &failure)),
+            Err(Trouble::Task(_) | Trouble::Elsewhere(_) | Trouble::Store(StoreError::Unavailable(_)))
+                if passed.load(Relaxed) =>
+            {
+                None
+            }
+            Err(Trouble::Task(failure) | Trouble::Elsewhere(failure)) => Some(self.failed(&task, &failure)),
             Err(Trouble::Store(StoreError::Unavailable(error))) => Some(self.store_away(&task, &error)),
             Err(Trouble::Store(StoreError::Name(error))) => {
                 Some(self.failed(&task, &Failure::new(Class::Permanent, Reason::Internal, error)))
@@ -117,7 +121,7 @@ impl Worker {
     ) -> Result<(usize, crate::ports::Message), Trouble> {
         // The slot is kept until there is room to wait for the disk: that is how a slow disk slows the downloads.
         let room = self.publishing.acquire().await;
-        self.free_slot(task, slot, Signal::Good, None).await;
+        self.free_slot(task, slot, arrived.signal(), None).await;
         let progress = &self.tools.progress;
         Progress::add(&progress.publishing, 1);
         let published = publish(arrived).await;
@@ -198,6 +202,6 @@ impl Worker {
 fn said(trouble: &Trouble) -> Signal {
     match trouble {
         Trouble::Task(failure) => Signal::of(failure),
-        Trouble::Store(_) => Signal::Silent,
+        Trouble::Elsewhere(_) | Trouble::Store(_) => Signal::Silent,
     }
 }
