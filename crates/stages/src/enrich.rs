@@ -5,16 +5,18 @@
 //! waiting (a Retry stage of its own, which brings what is due back to a topic that only this stage reads).
 //!
 //! ```text
-//! raw ─┬▶ [queue: ≤ WINDOW + a batch, a partition] ─▶ [≤ max_in_flight calls, ≤ per_second] ─▶ enriched
-//! due ─┘                                                       │  │
-//!  ▲                                                           │  └▶ dlq: exhausted, permanent, poison
-//!  └── retry ◀── tiers ◀───────────────────────────────────────┘
+//! raw ─┬▶ [queue: ≤ WINDOW and ≤ QUEUED_BYTES, and a delivery a partition] ─▶ [≤ max_in_flight calls, ≤ per_second] ─▶ enriched
+//! due ─┘                                                                       │  │
+//!  ▲                                                                           │  └▶ dlq: exhausted, permanent, poison
+//!  └── retry ◀── tiers ◀───────────────────────────────────────────────────────┘
 //! ```
 //! States: consuming → draining (no new calls; those under way end or the grace does) → left. While the endpoint
 //! is down nothing starts but one probe now and then, so that an outage burns no events.
 //! Promises: 1 and 3 (an offset finishes once its event is in the next topic), 4, 5.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+mod queue;
+
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +39,8 @@ use crate::patience::Patience;
 use crate::ports::{Clock, Consumer, Delivery, Epoch, Log, Lookup, Message, Partition, Received};
 use crate::progress::Progress;
 use crate::topics::Topics;
+pub use queue::QUEUED_BYTES;
+use queue::Queue;
 
 /// Offsets of a partition that may be unfinished before it is paused.
 pub const WINDOW: usize = 256;
@@ -111,7 +115,7 @@ struct Running {
     consumer: Box<dyn Consumer>,
     patience: Patience,
     tracker: Tracker<Partition, Epoch>,
-    queue: VecDeque<(Job, Call)>,
+    queue: Queue,
     paused: HashSet<Partition>,
     calls: JoinSet<Ended>,
     breaker: Breaker,
@@ -130,7 +134,7 @@ impl Enrich {
             consumer,
             patience,
             tracker: Tracker::new(usize::MAX),
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             paused: HashSet::new(),
             calls: JoinSet::new(),
             breaker: Breaker::default(),
@@ -141,22 +145,23 @@ impl Enrich {
     }
 
     /// What is to be done with a record.
-    fn step(&self, record: &Received) -> Step {
+    fn step(&self, partition: &Partition, record: &Received) -> Step {
         let Some(event) = record.message.value.as_deref() else {
             Progress::add(&self.progress.skipped_nulls, 1);
             return Step::Skip;
         };
-        match self.call(event, record) {
+        match self.call(partition, event, record) {
             Ok(Some(call)) => Step::Call(Box::new(call)),
             Ok(None) => Step::Skip,
             Err(failure) => Step::Bury(failure),
         }
     }
 
-    fn call(&self, event: &[u8], record: &Received) -> Result<Option<Call>, Failure> {
+    fn call(&self, partition: &Partition, event: &[u8], record: &Received) -> Result<Option<Call>, Failure> {
         let poison = |message| Failure::new(Class::Poison, Reason::Undecodable, message);
         let raw = raw_event(record, event, None);
-        if !self.source.takes(&raw)? {
+        // What has waited in a tier is ours, whatever the sources of the input agree on by now.
+        if !self.is_due_again(partition) && !self.source.takes(&raw)? {
             return Ok(None);
         }
         if let Some(length) = raw.truncated {
@@ -164,6 +169,11 @@ impl Enrich {
         }
         let fields = self.fields.read(event)?;
         self.call.render(&fields).map(Some).map_err(|error| poison(error.to_string()))
+    }
+
+    /// Whether the partition's events come back from a tier, and not from the input.
+    fn is_due_again(&self, partition: &Partition) -> bool {
+        *partition.topic == *self.topics.enrich_due()
     }
 
     /// Where an event goes, and as what, after its call.
@@ -186,8 +196,7 @@ impl Enrich {
     }
 
     fn failed(&self, job: Job, failure: &Failure) -> Outgoing {
-        let ours = *job.partition.topic == *self.topics.enrich_due();
-        let climb = if ours { Climb::read(&job.record.message.headers) } else { Climb::default() };
+        let climb = if self.is_due_again(&job.partition) { Climb::read(&job.record.message.headers) } else { Climb::default() };
         let (mut task, now) = (climb.task(), self.clock.now());
         match retry::after(&self.ladder, &mut task, failure, now) {
             Next::Tier(index) if index < self.ladder.delays.len() => {
@@ -226,6 +235,7 @@ impl Running {
         commit.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             self.dispatch();
+            self.resume();
             let wait = self.wait();
             tokio::select! {
                 () = drain.cancelled() => return Ok(()),
@@ -251,7 +261,7 @@ impl Running {
             if self.next_call > now || !self.breaker.start(now) {
                 return;
             }
-            let Some((job, call)) = self.queue.pop_front() else { return };
+            let Some((job, call)) = self.queue.pop() else { return };
             if let Some(rate) = self.stage.limits.per_second {
                 self.next_call = now.saturating_add(SECOND / i64::from(rate.max(1)));
             }
@@ -280,7 +290,7 @@ impl Running {
             Delivery::Revoked { partition, epoch } => {
                 self.commit().await?;
                 self.tracker.revoke(&partition, epoch);
-                self.queue.retain(|(job, _)| job.partition != partition || job.epoch != epoch);
+                self.queue.revoke(&partition, epoch);
                 self.paused.remove(&partition);
                 self.consumer.release(&partition, epoch).await?;
             }
@@ -295,15 +305,16 @@ impl Running {
             if self.tracker.start(partition, epoch, record.offset) != Started::Yes {
                 continue;
             }
-            let step = self.stage.step(&record);
+            let step = self.stage.step(partition, &record);
             let job = Job { partition: partition.clone(), epoch, record };
             match step {
-                Step::Call(call) => self.queue.push_back((job, *call)),
+                Step::Call(call) => self.queue.push(job, *call),
                 Step::Skip => drop(self.tracker.finish(partition, epoch, job.record.offset)),
                 Step::Bury(failure) => outgoing.push(self.stage.dead_letter(job, &failure, None)),
             }
         }
-        if self.tracker.in_window(partition) >= WINDOW && self.paused.insert(partition.clone()) {
+        let full = self.tracker.in_window(partition) >= WINDOW || self.queue.is_full();
+        if full && self.paused.insert(partition.clone()) {
             self.consumer.pause(partition);
         }
         self.append(outgoing).await
@@ -356,14 +367,16 @@ impl Running {
         futures::future::try_join_all(batches.into_iter().map(append)).await?;
         for Job { partition, epoch, record } in jobs {
             self.tracker.finish(&partition, epoch, record.offset);
-            self.resume(&partition);
         }
         Ok(())
     }
 
-    fn resume(&mut self, partition: &Partition) {
-        if self.tracker.in_window(partition) <= WINDOW / 2 && self.paused.remove(partition) {
-            self.consumer.resume(partition);
+    /// Lets partitions go on for which there is room again.
+    fn resume(&mut self) {
+        if self.queue.is_half_empty() {
+            let (tracker, consumer) = (&self.tracker, &mut self.consumer);
+            let ready = self.paused.extract_if(|partition| tracker.in_window(partition) <= WINDOW / 2);
+            ready.for_each(|partition| consumer.resume(&partition));
         }
     }
 

@@ -16,11 +16,16 @@ use crate::ingest::Unwrapped;
 use crate::ports::{LogError, TopicSpec};
 use crate::retry::Retry;
 
+/// Records in one delivery.
+const DELIVERY: usize = 4;
+
 /// Topics of one partition in memory, for one consumer in each group.
 #[derive(Default)]
 struct MemoryLog {
     topics: Mutex<HashMap<String, Vec<Received>>>,
     committed: Arc<Mutex<HashMap<String, u64>>>,
+    /// How many records of a topic were given out.
+    given: Mutex<HashMap<String, usize>>,
     news: Notify,
     /// A topic that takes nothing.
     broken: Mutex<Option<String>>,
@@ -83,9 +88,11 @@ impl Consumer for MemoryConsumer {
         loop {
             let news = log.news.notified();
             for (partition, position, paused) in &mut self.partitions {
-                let records = log.read(&partition.topic, *position);
+                let mut records = log.read(&partition.topic, *position);
+                records.truncate(DELIVERY);
                 if !*paused && !records.is_empty() {
                     *position += records.len();
+                    log.given.lock().expect("log").insert(partition.topic.to_string(), *position);
                     return Ok(Delivery::Records { partition: partition.clone(), epoch: Epoch(1), records });
                 }
             }
@@ -260,6 +267,11 @@ fn transient() -> Failure {
     Failure::new(Class::Transient, Reason::HttpStatus, "503").with_status(503)
 }
 
+fn throttled(seconds: u64) -> Failure {
+    let failure = Failure::new(Class::Throttled, Reason::HostThrottled, "429");
+    Failure { retry_after: Some(Duration::from_secs(seconds)), ..failure }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_event_goes_on_with_its_answer_and_becomes_a_task() {
     let world = world(|_, _| Ok(ANSWER));
@@ -355,9 +367,7 @@ async fn it_goes_on_once_the_endpoint_is_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_throttling_endpoint_is_left_alone_and_no_attempt_is_spent() {
-    let throttled =
-        || Failure { retry_after: Some(Duration::from_secs(30)), ..Failure::new(Class::Throttled, Reason::HostThrottled, "429") };
-    let world = world(move |_, times| if times == 1 { Err(throttled()) } else { Ok(ANSWER) });
+    let world = world(|_, times| if times == 1 { Err(throttled(30)) } else { Ok(ANSWER) });
     world.send([event("1")]).await;
     world.run(Duration::from_secs(60)).await;
     let times: Vec<Micros> = world.asked().iter().map(|(_, at)| *at).collect();
@@ -418,4 +428,35 @@ async fn events_of_other_sources_are_passed_over() {
     world.run(Duration::from_secs(5)).await;
     assert_eq!(world.asked().iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["2"]);
     assert_eq!((world.letters().len(), world.log.committed(&world.topics.raw())), (0, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_events_that_wait_are_bounded_by_their_bytes_and_all_are_enriched_in_the_end() {
+    let back = Duration::from_secs(60).as_micros() as i64;
+    let world = world(move |_, _| if TokioClock.now() < back { Err(throttled(60)) } else { Ok(ANSWER) });
+    let large = |n: usize| format!(r#"{{"type":"a.b","traceId":"t","id":{n},"text":"{}"}}"#, "x".repeat(1 << 20)).into_bytes();
+    world.send((0..60).map(large)).await;
+    world.run(Duration::from_secs(30)).await;
+    let given = world.log.given.lock().expect("log")[&world.topics.raw()];
+    let most = (QUEUED_BYTES >> 20) + DELIVERY + world.limits.max_in_flight;
+    assert!((8..=most).contains(&given), "{given} events of 1 MiB are in memory");
+    world.run(Duration::from_secs(300)).await;
+    assert_eq!(world.log.committed(&world.topics.raw()), 60);
+    let ends: HashSet<_> = world.log.read(&world.topics.events(), 0).into_iter().map(|r| r.message.value).collect();
+    assert_eq!(ends.len(), 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waited_in_a_tier_stays_ours_whatever_the_sources_agree_on_by_now() {
+    let mut world = world(|_, _| Ok(ANSWER));
+    let when = When::Field { field: Field::parse("kind").expect("field"), any_of: vec!["claim".into()] };
+    let sources = [("claims".to_owned(), Some(when)), ("rest".to_owned(), None)];
+    Arc::make_mut(&mut world.source).route = Some(Route::new(&sources, "claims").expect("route"));
+    let message = Message { value: Some(event("1").into()), ..Message::default() };
+    for topic in [world.topics.raw(), world.topics.enrich_due()] {
+        Shared(world.log.clone()).append(&topic, vec![message.clone()]).await.expect("append");
+    }
+    world.run(Duration::from_secs(5)).await;
+    assert_eq!((world.asked().len(), world.log.read(&world.topics.events(), 0).len()), (1, 1));
+    assert_eq!((world.log.committed(&world.topics.raw()), world.log.committed(&world.topics.enrich_due())), (1, 1));
 }
