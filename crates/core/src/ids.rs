@@ -1,5 +1,7 @@
 //! Ids: the same attachment gets the same id wherever and whenever it is computed (RFC 9562 §5.5, UUIDv5).
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use uuid::Uuid;
 
 use crate::policy::redact::identity;
@@ -26,6 +28,14 @@ pub fn source_namespace(source: &str) -> Uuid {
 /// The id of an attachment: UUIDv5(namespace, `trace_id:identity`).
 pub fn media_id(namespace: &Uuid, trace_id: &str, identity: &str) -> Uuid {
     Uuid::new_v5(namespace, format!("{trace_id}:{identity}").as_bytes())
+}
+
+/// Tells URLs of one attachment apart: two that differ in their signature alone have one id. The same text has the same
+/// hash within a process only.
+pub fn url_hash(url: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    url.trim().hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The key of an event in the events table: the same bytes are the same event.

@@ -176,7 +176,7 @@ impl Shape {
         let ingested_at = raw.ingested_at;
         let event_time = time::event_time(event.event_time.as_deref(), ingested_at);
         let id = event.key(raw);
-        let media_ids = event.attachments.iter().map(|a| a.task.media_id.to_string()).collect();
+        let media_ids = event.media_ids.iter().map(Uuid::to_string).collect();
         let mut cells = vec![
             Cell::Text(id.to_string()),
             Cell::Text(event.trace_id.clone()),
@@ -259,8 +259,7 @@ mod tests {
             event_type: None,
             event_time: None,
             columns: [("claim".to_owned(), "7".to_owned())].into(),
-            attachments: Vec::new(),
-            without_list: false,
+            ..Event::default()
         };
         let shape = Shape { events: vec!["claim".into(), "other".into()], ..Shape::of("urls") };
         for (spec, row) in [

@@ -5,11 +5,13 @@
 //! *Does not own*: fetching, retries, the events table (record makes its rows of the same plan).
 //!
 //! ```text
-//! events ─▶ [one batch of the log] ─▶ plan ─▶ pending   (a task)
-//!                                         └─▶ dlq       (a refused attachment, a poison event)
+//! events ─▶ [one batch of the log] ─▶ plan ─▶ [≤ CHUNK_MESSAGES, ≤ CHUNK_BYTES] ─▶ pending  (a task)
+//!                                                                               └─▶ dlq      (a refused attachment,
+//!                                                                                             a poison event)
 //! ```
-//! Queues: none of its own; at most one batch is in memory, and [`SEEN`] ids.
-//! Promises: 1 (each attachment becomes a task or a dead letter), 3 (commits after both are durable), 10.
+//! Queues: none of its own; at most one batch and one chunk of its output are in memory, and [`SEEN`] ids.
+//! Promises: 1 (each attachment becomes a task or a dead letter), 3 (commits a batch after all its chunks are durable), 5,
+//! 10.
 
 use std::borrow::Cow;
 use std::collections::{HashSet, VecDeque};
@@ -20,8 +22,9 @@ use bytes::Bytes;
 use longshore_core::format::{
     self, DeadLetter, Enriched, ErrorNote, FormatError, HEADER_INPUT, HEADER_LIFE, HEADER_TRUNCATED, HEADER_URL_FIELD,
 };
+use longshore_core::ids;
 use longshore_core::outcome::Failure;
-use longshore_core::source::{Attachment, RawEvent, Source};
+use longshore_core::source::{Attachment, Outline, RawEvent, Source};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -32,8 +35,12 @@ use crate::progress::Progress;
 use crate::record;
 use crate::topics::Topics;
 
-/// How many attachments are remembered as seen.
+/// How many attachments are remembered as seen, 24 bytes each, twice.
 pub const SEEN: usize = 262_144;
+/// The most messages that are gathered before they are appended.
+const CHUNK_MESSAGES: usize = 1_000;
+/// The bytes of values that are gathered before they are appended, about: one event may make many times its own size.
+const CHUNK_BYTES: usize = 1 << 20;
 
 /// The stage and what it works with.
 pub struct Ingest {
@@ -53,20 +60,24 @@ pub struct Ingest {
     pub grace: Duration,
 }
 
-/// A bounded set of ids, oldest out first.
+/// Which attachments were seen, and with which URL: a bounded set, oldest out first.
+///
+/// An attachment that comes again with another URL is signed anew, perhaps because the first signature has expired: it
+/// is tried, and costs repeated work where the first one did.
 #[derive(Debug, Default)]
 pub struct Seen {
-    ids: HashSet<Uuid>,
-    order: VecDeque<Uuid>,
+    ids: HashSet<(Uuid, u64)>,
+    order: VecDeque<(Uuid, u64)>,
 }
 
 impl Seen {
-    /// Adds an id; returns whether it is new.
-    pub fn insert(&mut self, id: Uuid) -> bool {
-        if !self.ids.insert(id) {
+    /// Adds an attachment with its exact URL; returns whether it is new.
+    pub fn insert(&mut self, id: Uuid, url: &str) -> bool {
+        let seen = (id, ids::url_hash(url));
+        if !self.ids.insert(seen) {
             return false;
         }
-        self.order.push_back(id);
+        self.order.push_back(seen);
         if self.order.len() > SEEN
             && let Some(oldest) = self.order.pop_front()
         {
@@ -114,10 +125,34 @@ pub(crate) fn raw_event<'a>(received: &'a Received, bytes: &'a [u8], enrichment:
     }
 }
 
+/// What is to be appended.
 #[derive(Default)]
 struct Output {
     pending: Vec<Message>,
     dead_letters: Vec<Message>,
+    bytes: usize,
+}
+
+impl Output {
+    fn task(&mut self, message: Message) {
+        self.bytes += message.value.as_ref().map_or(0, Bytes::len);
+        self.pending.push(message);
+    }
+
+    fn dead_letter(&mut self, message: Message) {
+        self.bytes += message.value.as_ref().map_or(0, Bytes::len);
+        self.dead_letters.push(message);
+    }
+
+    fn is_full(&self) -> bool {
+        self.pending.len() + self.dead_letters.len() >= CHUNK_MESSAGES || self.bytes >= CHUNK_BYTES
+    }
+}
+
+/// Where a record was read.
+struct Place<'a> {
+    partition: &'a Partition,
+    record: &'a Received,
 }
 
 impl Ingest {
@@ -140,8 +175,7 @@ impl Ingest {
                 }
                 Delivery::Records { partition, epoch, records } => {
                     let next = records.last().map_or(0, |r| r.offset + 1);
-                    let output = self.plan(&partition, &records);
-                    self.append(&patience, &topics, output).await?;
+                    self.batch(&patience, &partition, &records).await?;
                     consumer.commit(&partition, epoch, next).await?;
                     Progress::add(&self.progress.events, records.len() as u64);
                 }
@@ -150,57 +184,79 @@ impl Ingest {
         Ok(consumer.close().await?)
     }
 
-    fn plan(&mut self, partition: &Partition, records: &[Received]) -> Output {
-        let mut output = Output::default();
+    /// Appends what a batch of records makes, chunk by chunk; all of it is durable when this returns.
+    async fn batch(&mut self, patience: &Patience, partition: &Partition, records: &[Received]) -> Result<(), StageError> {
         let nulls = records.iter().filter(|r| r.message.value.is_none()).count();
         Progress::add(&self.progress.skipped_nulls, nulls as u64);
+        let mut output = Output::default();
         for record in records.iter().filter(|r| r.message.value.is_some()) {
-            let unwrapped = match Unwrapped::read(&self.source, record) {
-                Ok(unwrapped) => unwrapped,
-                Err(error) => {
-                    let (name, clock) = (&self.source.name, self.clock.as_ref());
-                    output.dead_letters.push(record::poison(name, "enriched", record, &error, clock, &self.progress));
-                    continue;
-                }
-            };
-            match self.source.plan_tasks(&unwrapped.raw()) {
-                Ok(planned) => {
-                    let event = planned.event();
-                    let without_list = event.as_ref().is_some_and(|event| event.without_list);
-                    Progress::add(&self.progress.without_list, u64::from(without_list));
-                    for attachment in event.map(|event| event.attachments).unwrap_or_default() {
-                        self.attachment(attachment, partition, record, &mut output);
-                    }
-                }
-                Err(failure) => {
-                    output.dead_letters.push(self.poison(failure, Some(&unwrapped.event), partition, record));
-                }
-            }
+            self.event(patience, &Place { partition, record }, &mut output).await?;
         }
-        output
+        self.append(patience, output).await
     }
 
-    fn attachment(&mut self, attachment: Attachment, partition: &Partition, record: &Received, output: &mut Output) {
-        if !self.seen.insert(attachment.task.media_id) {
-            return;
+    async fn event(&mut self, patience: &Patience, place: &Place<'_>, output: &mut Output) -> Result<(), StageError> {
+        let record = place.record;
+        let unwrapped = match Unwrapped::read(&self.source, record) {
+            Ok(unwrapped) => unwrapped,
+            Err(error @ FormatError::Newer(_)) => return Err(newer(&place.partition.topic, record, &error)),
+            Err(error) => {
+                let (name, clock) = (&self.source.name, self.clock.as_ref());
+                output.dead_letter(record::poison(name, "enriched", record, &error, clock, &self.progress));
+                return self.append_if_full(patience, output).await;
+            }
+        };
+        let source = self.source.clone();
+        match source.outline(&unwrapped.raw()) {
+            Ok(None) => Ok(()),
+            Ok(Some(outline)) => self.attachments(patience, outline, place, output).await,
+            Err(failure) => {
+                output.dead_letter(self.poison(failure, Some(&unwrapped.event), place));
+                self.append_if_full(patience, output).await
+            }
+        }
+    }
+
+    async fn attachments(
+        &mut self,
+        patience: &Patience,
+        outline: Outline<'_>,
+        place: &Place<'_>,
+        output: &mut Output,
+    ) -> Result<(), StageError> {
+        Progress::add(&self.progress.without_list, u64::from(outline.without_list()));
+        let mut count = 0;
+        for attachment in outline {
+            count += 1;
+            self.attachment(attachment, place, output);
+            self.append_if_full(patience, output).await?;
+        }
+        Progress::add(&self.progress.without_attachments, u64::from(count == 0));
+        Ok(())
+    }
+
+    fn attachment(&mut self, attachment: Attachment, place: &Place<'_>, output: &mut Output) {
+        if !self.seen.insert(attachment.task.media_id, &attachment.task.url) {
+            return Progress::add(&self.progress.repeats, 1);
         }
         let key = Some(Bytes::from(attachment.task.trace_id.clone()));
         match attachment.refused {
             None => {
                 Progress::add(&self.progress.tasks, 1);
                 let value = Some(format::encode(&attachment.task).into());
-                output.pending.push(Message { key, value, headers: Vec::new() });
+                output.task(Message { key, value, headers: Vec::new() });
             }
             Some(failure) => {
                 self.progress.count_failure(failure.class, failure.reason);
                 let mut letter = DeadLetter::of_task(attachment.task, ErrorNote::of(&failure, self.clock.now()));
-                letter.input = Some(input_of(partition, record));
-                output.dead_letters.push(Message { key, value: Some(format::encode(&letter).into()), headers: Vec::new() });
+                letter.input = Some(input_of(place.partition, place.record));
+                output.dead_letter(Message { key, value: Some(format::encode(&letter).into()), headers: Vec::new() });
             }
         }
     }
 
-    fn poison(&self, failure: Failure, original: Option<&[u8]>, partition: &Partition, record: &Received) -> Message {
+    fn poison(&self, failure: Failure, original: Option<&[u8]>, place: &Place<'_>) -> Message {
+        let Place { partition, record } = place;
         self.progress.count_failure(failure.class, failure.reason);
         let error = ErrorNote::of(&failure, self.clock.now());
         let life = format::life_of(record.message.header(HEADER_LIFE));
@@ -210,8 +266,12 @@ impl Ingest {
         Message { key, value: Some(format::encode(&letter).into()), headers }
     }
 
-    async fn append(&self, patience: &Patience, topics: &Topics, output: Output) -> Result<(), StageError> {
-        let (pending, dead) = (topics.pending(), topics.dead_letters());
+    async fn append_if_full(&self, patience: &Patience, output: &mut Output) -> Result<(), StageError> {
+        if output.is_full() { self.append(patience, std::mem::take(output)).await } else { Ok(()) }
+    }
+
+    async fn append(&self, patience: &Patience, output: Output) -> Result<(), StageError> {
+        let (pending, dead) = (self.topics.pending(), self.topics.dead_letters());
         let append = |topic, batch: Vec<Message>| async move {
             if batch.is_empty() {
                 return Ok(());
@@ -221,6 +281,11 @@ impl Ingest {
         let (tasks, letters) = tokio::join!(append(&pending, output.pending), append(&dead, output.dead_letters));
         tasks.and(letters)
     }
+}
+
+/// Stops the stage at a record that a newer Longshore wrote: a dead letter of it could never be replayed.
+pub(crate) fn newer(topic: &str, record: &Received, error: &FormatError) -> StageError {
+    StageError(format!("{topic} at offset {}: {error}", record.offset))
 }
 
 /// The headers of the dead letter of an event: the event's own, so that a replay gives it back as it came, and its life.
@@ -236,18 +301,5 @@ pub(crate) fn input_of(partition: &Partition, record: &Received) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_seen_is_remembered_within_bounds() {
-        let mut seen = Seen::default();
-        assert!(seen.insert(Uuid::from_u128(0)));
-        assert!(!seen.insert(Uuid::from_u128(0)));
-        for id in 1..=SEEN as u128 {
-            assert!(seen.insert(Uuid::from_u128(id)));
-        }
-        assert_eq!((seen.ids.len(), seen.order.len()), (SEEN, SEEN));
-        assert!(seen.insert(Uuid::from_u128(0)), "the oldest was forgotten");
-    }
-}
+#[path = "ingest_tests.rs"]
+mod tests;

@@ -15,6 +15,10 @@ pub struct Progress {
     pub skipped_nulls: AtomicU64,
     /// Events where something else stands where the list of attachments is expected; it was taken for none.
     pub without_list: AtomicU64,
+    /// Events in which no attachment was found.
+    pub without_attachments: AtomicU64,
+    /// Attachments that came again with the same URL shortly after; no second task was made.
+    pub repeats: AtomicU64,
     /// Tasks that ingest has made.
     pub tasks: AtomicU64,
     /// Attachments stored by this run's downloads.

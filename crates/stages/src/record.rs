@@ -21,11 +21,12 @@ use longshore_core::inventory::{self, Shape};
 use longshore_core::outcome::{Class, Failure, Reason};
 use longshore_core::row::Row;
 use longshore_core::source::Source;
+use longshore_core::time::Micros;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::StageError;
-use crate::ingest::Unwrapped;
+use crate::ingest::{Unwrapped, newer};
 use crate::patience::Patience;
 use crate::ports::{Clock, Consumer, Delivery, Epoch, Log, LogPosition, Message, Partition, Received, Table};
 use crate::progress::Progress;
@@ -314,19 +315,32 @@ struct Events(Record);
 #[async_trait]
 impl Planner for Events {
     async fn rows(&mut self, records: &[Received]) -> Result<Vec<Row>, StageError> {
-        let source = &self.0.source;
-        let now = self.0.clock.now();
-        let version = source.mapping_version();
-        let row = |record: &Received| {
-            let unwrapped = Unwrapped::read(source, record).ok()?;
-            let raw = unwrapped.raw();
-            let event = source.plan(&raw).ok()?.event()?;
-            Some(self.0.shape.event_row(&version, &event, &raw, now))
-        };
-        Ok(records.iter().filter(|r| r.message.value.is_some()).filter_map(row).collect())
+        let Record { source, shape, topics, clock, .. } = &self.0;
+        event_rows(source, shape, &topics.events(), records, clock.now())
     }
 
     fn counter<'a>(&self, progress: &'a Progress) -> &'a AtomicU64 {
         &progress.rows_events
     }
 }
+
+/// The rows of the events that the source accepts. An error is a record that a newer Longshore wrote.
+fn event_rows(source: &Source, shape: &Shape, topic: &str, records: &[Received], now: Micros) -> Result<Vec<Row>, StageError> {
+    let version = source.mapping_version();
+    let row = |record: &Received| {
+        let unwrapped = match Unwrapped::read(source, record) {
+            Ok(unwrapped) => unwrapped,
+            Err(error @ FormatError::Newer(_)) => return Some(Err(newer(topic, record, &error))),
+            // Ingest has made a dead letter of it.
+            Err(_) => return None,
+        };
+        let raw = unwrapped.raw();
+        let event = source.plan_row(&raw).ok()?.event()?;
+        Some(Ok(shape.event_row(&version, &event, &raw, now)))
+    };
+    records.iter().filter(|r| r.message.value.is_some()).filter_map(row).collect()
+}
+
+#[cfg(test)]
+#[path = "record_tests.rs"]
+mod tests;

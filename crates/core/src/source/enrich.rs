@@ -45,7 +45,7 @@ impl EnrichMapping {
     pub(super) fn apply(&self, answer: &[u8], decoded: &mut Decoded) -> Result<(), Failure> {
         let answer = json::parse("the answer that enriches the event", json::text_of("the answer", answer)?)?;
         if let Some(attachments) = &self.attachments {
-            (decoded.items, decoded.without_list) = entries::items(&*attachments.value(&answer)?);
+            (decoded.items, decoded.without_list) = entries::items(&*attachments.value(&answer)?)?;
         }
         for (name, expression) in &self.columns {
             let Some(value) = expression.column(&answer)? else { continue };

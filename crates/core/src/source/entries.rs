@@ -3,7 +3,9 @@
 use jmespath::Variable;
 
 use super::json::{self, filled};
+use super::outline::check_count;
 use super::{Item, Link};
+use crate::outcome::Failure;
 
 /// The keys under which an object may hold the file's name, tried in this order.
 const NAME_KEYS: [&str; 3] = ["file_name", "filename", "name"];
@@ -13,14 +15,17 @@ const ODD_KIND: &str = "an entry in the list of attachments is neither a text no
 /// Reads what an expression found; the flag tells that it is none of these.
 ///
 /// Null and blank URLs are skipped, as in a list of texts. An object *without* the key `url` is a failed row, since
-/// it means that the expression looks at the wrong place.
-pub(super) fn items(found: &Variable) -> (Vec<Item>, bool) {
-    match found {
+/// it means that the expression looks at the wrong place. An error is a list that is too long.
+pub(super) fn items(found: &Variable) -> Result<(Vec<Item>, bool), Failure> {
+    Ok(match found {
         Variable::Null => (Vec::new(), false),
-        Variable::Array(entries) => (entries.iter().filter_map(|entry| item(entry)).collect(), false),
+        Variable::Array(entries) => {
+            check_count(entries.iter().filter(|entry| !entry.is_null()).count())?;
+            (entries.iter().filter_map(|entry| item(entry)).collect(), false)
+        }
         Variable::String(_) | Variable::Object(_) => (item(found).into_iter().collect(), false),
         _ => (Vec::new(), true),
-    }
+    })
 }
 
 fn item(entry: &Variable) -> Option<Item> {

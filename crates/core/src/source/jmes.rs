@@ -79,7 +79,7 @@ impl JmesMapping {
             (None, None) => ids::event_key(raw.bytes).to_string(),
         };
         let found = self.value("attachments", event)?;
-        let (items, without_list) = entries::items(&found);
+        let (items, without_list) = entries::items(&found)?;
         let columns = self.column_values(event)?;
         Ok(Decoded {
             trace_id: Some(trace_id),

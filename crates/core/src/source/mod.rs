@@ -15,13 +15,14 @@ mod headers;
 mod jmes;
 mod json;
 mod mapping;
+mod outline;
 mod route;
 mod s3;
 mod urls;
 mod xact;
 mod xact_shape;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use url::Url;
@@ -42,9 +43,10 @@ pub use enrich::EnrichMapping;
 pub use expression::MapError;
 pub use jmes::JmesMapping;
 pub use mapping::{Mapping, PRESETS};
+pub use outline::{MAX_ATTACHMENTS, Outline};
 pub use route::{Field, Route, When};
 pub use s3::S3Mapping;
-pub use urls::media_id_of;
+pub use urls::{media_id_of, url_of};
 
 /// How much is kept of something in an event's list of attachments that is no URL, in bytes.
 const ODD_BYTES: usize = 1_000;
@@ -139,7 +141,7 @@ impl Planned {
 }
 
 /// An event that could be decoded.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Event {
     /// Groups what belongs together; the key of its messages.
     pub trace_id: String,
@@ -151,7 +153,9 @@ pub struct Event {
     pub event_time: Option<String>,
     /// Further columns of its row.
     pub columns: Columns,
-    /// Its attachments, each once.
+    /// The ids of its attachments, each once.
+    pub media_ids: Vec<Uuid>,
+    /// Its attachments, each once; none where the event was read for its row ([`Source::plan_row`]).
     pub attachments: Vec<Attachment>,
     /// Whether something else stands where the list of attachments is expected, and was taken for none.
     pub without_list: bool,
@@ -162,7 +166,7 @@ impl Event {
     pub fn key(&self, raw: &RawEvent<'_>) -> Uuid {
         match raw.enrichment {
             None => ids::event_key(raw.bytes),
-            Some(_) => ids::enriched_event_key(raw.bytes, self.attachments.iter().map(|a| a.task.media_id).collect()),
+            Some(_) => ids::enriched_event_key(raw.bytes, self.media_ids.clone()),
         }
     }
 }
@@ -226,17 +230,38 @@ impl Source {
     ///
     /// An answer that enriches the event ([`RawEvent::enrichment`]) takes the place of the event's own attachments.
     pub fn plan(&self, raw: &RawEvent<'_>) -> Result<Planned, Failure> {
-        self.plan_for(raw, Purpose::Row)
+        self.planned(raw, |outline, event| {
+            event.attachments = outline.collect();
+            event.media_ids = event.attachments.iter().map(|attachment| attachment.task.media_id).collect();
+        })
     }
 
-    /// The same for who makes tasks only: the event's own columns may be left out, which is faster.
-    pub fn plan_tasks(&self, raw: &RawEvent<'_>) -> Result<Planned, Failure> {
-        self.plan_for(raw, Purpose::Tasks)
+    /// The same for who makes its row: attachments are named but not judged, which costs far less memory.
+    pub fn plan_row(&self, raw: &RawEvent<'_>) -> Result<Planned, Failure> {
+        self.planned(raw, |outline, event| {
+            event.media_ids = std::iter::from_fn(|| outline.next_named()).map(|(media_id, ..)| media_id).collect();
+        })
     }
 
-    fn plan_for(&self, raw: &RawEvent<'_>, purpose: Purpose) -> Result<Planned, Failure> {
+    /// The same for who makes tasks only: one after the other, and the event's own columns may be left out. Nothing
+    /// where the event is another source's.
+    pub fn outline(&self, raw: &RawEvent<'_>) -> Result<Option<Outline<'_>>, Failure> {
+        self.read(raw, Purpose::Tasks)
+    }
+
+    fn planned(&self, raw: &RawEvent<'_>, fill: impl FnOnce(&mut Outline<'_>, &mut Event)) -> Result<Planned, Failure> {
+        let Some(mut outline) = self.read(raw, Purpose::Row)? else { return Ok(Planned::Elsewhere) };
+        let mut event = Event::default();
+        fill(&mut outline, &mut event);
+        let Decoded { trace_id, event_id, event_type, event_time, columns, without_list, .. } = outline.into_event();
+        let of_attachment = || event.media_ids.first().map(Uuid::to_string).unwrap_or_default();
+        let trace_id = trace_id.unwrap_or_else(of_attachment);
+        Ok(Planned::Event(Event { trace_id, event_id, event_type, event_time, columns, without_list, ..event }))
+    }
+
+    fn read(&self, raw: &RawEvent<'_>, purpose: Purpose) -> Result<Option<Outline<'_>>, Failure> {
         if !self.takes(raw)? {
-            return Ok(Planned::Elsewhere);
+            return Ok(None);
         }
         if let Some(length) = raw.truncated {
             return Err(poison(format!("the event is {length} bytes long, longer than is accepted")));
@@ -245,28 +270,12 @@ impl Source {
         if let (Some(mapping), Some(answer)) = (&self.enrich, raw.enrichment) {
             mapping.apply(answer, &mut decoded)?;
         }
-        Ok(Planned::Event(self.judged(decoded, raw.ingested_at)))
+        Ok(Some(Outline::new(self, decoded, raw.ingested_at)))
     }
 
     /// Whether the event is this source's; without a route each one is. An error is a poison event.
     pub fn takes(&self, raw: &RawEvent<'_>) -> Result<bool, Failure> {
         self.route.as_ref().map_or(Ok(true), |route| route.takes(raw))
-    }
-
-    fn judged(&self, mut decoded: Decoded, ingested_at: Micros) -> Event {
-        let items = std::mem::take(&mut decoded.items);
-        let mut seen = HashSet::new();
-        let mut attachments = Vec::with_capacity(items.len());
-        for item in items {
-            let attachment = self.attachment(item, &decoded, ingested_at);
-            if seen.insert(attachment.task.media_id) {
-                attachments.push(attachment);
-            }
-        }
-        let Decoded { trace_id, event_id, event_type, event_time, columns, without_list, .. } = decoded;
-        let of_attachment = || attachments.first().map(|a| a.task.trace_id.clone()).unwrap_or_default();
-        let trace_id = trace_id.unwrap_or_else(of_attachment);
-        Event { trace_id, event_id, event_type, event_time, columns, attachments, without_list }
     }
 
     /// The further columns of this source's tables.
@@ -305,12 +314,7 @@ impl Source {
         }
     }
 
-    fn attachment(&self, item: Item, event: &Decoded, ingested_at: Micros) -> Attachment {
-        let (link, odd) = match item {
-            Item::Url(link) => (Link { url: link.url.trim().to_owned(), ..link }, None),
-            Item::Odd { json, why } => (Link { url: cut(json, ODD_BYTES), ..Link::default() }, Some(odd_item(why))),
-        };
-        let media_id = self.media_id(event.trace_id.as_deref(), &link.url);
+    fn attachment(&self, media_id: Uuid, link: Link, odd: Option<Failure>, event: &Decoded, ingested_at: Micros) -> Attachment {
         let columns = event.task_columns.iter().chain(&link.columns).map(|(name, value)| (name.clone(), value.clone())).collect();
         let mut task = Task {
             v: VERSION,
@@ -388,8 +392,15 @@ fn event_date(task: &Task) -> String {
     time::format(i64::from(day) * time::DAY)[..10].to_owned()
 }
 
-fn odd_item(why: &'static str) -> Failure {
-    Failure::new(Class::Rejected, Reason::InvalidUrl, why)
+/// What an entry in the list of attachments is known by, and why it is none.
+fn named(item: Item) -> (Link, Option<Failure>) {
+    match item {
+        Item::Url(link) => (Link { url: link.url.trim().to_owned(), ..link }, None),
+        Item::Odd { json, why } => {
+            let odd = Failure::new(Class::Rejected, Reason::InvalidUrl, why);
+            (Link { url: cut(json, ODD_BYTES), ..Link::default() }, Some(odd))
+        }
+    }
 }
 
 /// A time as it may be carried along, verbatim; what is too long to be one is none.

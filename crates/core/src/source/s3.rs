@@ -15,6 +15,7 @@ use super::entries::odd;
 use super::expression::MapError;
 use super::jmes::digest;
 use super::json::{self, filled};
+use super::outline::check_count;
 use super::{Decoded, Item, Link, RawEvent, poison};
 use crate::format::Columns;
 use crate::ids;
@@ -70,6 +71,7 @@ impl S3Mapping {
     }
 
     fn of_records(&self, records: &[Rcvar]) -> Result<Decoded, Failure> {
+        check_count(records.len())?;
         let first = |name: &str| records.first().and_then(|record| filled(&record.get_field(name)).map(str::to_owned));
         let objects: Vec<Result<Object, Item>> = records.iter().map(|record| Object::of_record(record)).collect();
         let seeds = records.iter().map(|record| seed(record, &record.get_field("s3"))).collect();

@@ -15,9 +15,13 @@ const URL_FIELDS: [&str; 7] = ["url", "attachment_url", "attachmentUrl", "URL", 
 
 /// The media id of an event of the preset `urls` without judging it: for skipping quickly what is known.
 pub fn media_id_of(bytes: &[u8], url_field: Option<&str>) -> Option<Uuid> {
-    let decoded = read(bytes, url_field).ok()?;
-    match decoded.items.first()? {
-        Item::Url(link) => Some(ids::url_media_id(&link.url)),
+    url_of(bytes, url_field).map(|url| ids::url_media_id(&url))
+}
+
+/// The URL of an event of the preset `urls`, as its task has it; nothing where the event cannot be decoded.
+pub fn url_of(bytes: &[u8], url_field: Option<&str>) -> Option<String> {
+    match read(bytes, url_field).ok()?.items.into_iter().next()? {
+        Item::Url(link) => Some(link.url),
         Item::Odd { .. } => None,
     }
 }

@@ -12,6 +12,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::json;
+use super::outline::check_count;
 use super::xact_shape::{Data, DataField, Envelope, List};
 use super::{CARRIED_BYTES, Decoded, Item, Link, Purpose, RawEvent, poison};
 use crate::format::Columns;
@@ -91,7 +92,7 @@ fn decode_event(envelope: &Envelope<'_>, data: &Data<'_>, purpose: Purpose) -> R
     let trace_id = trace_id(envelope)?;
     let version = version(envelope.version)?;
     let event_id = Uuid::new_v5(&XACT_EVENT_NAMESPACE, trace_id.as_bytes()).to_string();
-    let (items, without_list) = items(&data.attachments);
+    let (items, without_list) = items(&data.attachments)?;
     let subtype = subtype(&event_type);
     Ok(Decoded {
         columns: match purpose {
@@ -150,14 +151,15 @@ fn event_time(value: Option<&RawValue>) -> Option<String> {
     super::bounded_time(value.and_then(text).as_deref())
 }
 
-fn items(list: &List<'_>) -> (Vec<Item>, bool) {
-    let List::Entries(entries) = list else { return (Vec::new(), matches!(list, List::Other)) };
+fn items(list: &List<'_>) -> Result<(Vec<Item>, bool), Failure> {
+    let List::Entries(entries) = list else { return Ok((Vec::new(), matches!(list, List::Other))) };
+    check_count(entries.iter().flatten().count())?;
     let item = |value: &&RawValue| match text(value) {
         Some(url) if url.trim().is_empty() => None,
         Some(url) => Some(Item::Url(Link { url: url.trim().to_owned(), ..Link::default() })),
         None => Some(Item::Odd { json: value.get().to_owned(), why: ODD }),
     };
-    (entries.iter().flatten().filter_map(item).collect(), false)
+    Ok((entries.iter().flatten().filter_map(item).collect(), false))
 }
 
 /// What paths and rows of attachments need.

@@ -1,0 +1,191 @@
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use longshore_core::file_type::FileTypes;
+use longshore_core::path::PathTemplate;
+use longshore_core::policy::Policy;
+use longshore_core::source::{EnrichMapping, Identity, MAX_ATTACHMENTS, Mapping};
+use longshore_core::time::Micros;
+
+use super::*;
+use crate::ports::{Consumer, Epoch, LogError, TopicSpec};
+
+/// What was done to the log, in its order.
+#[derive(Debug, Clone, PartialEq)]
+enum Done {
+    Appended { topic: String, messages: usize, bytes: usize },
+    Committed(u64),
+}
+
+/// One delivery, and then nothing.
+#[derive(Default)]
+struct OneDelivery {
+    records: Mutex<Vec<Received>>,
+    done: Arc<Mutex<Vec<Done>>>,
+    drain: CancellationToken,
+}
+
+struct Shared(Arc<OneDelivery>);
+
+#[async_trait]
+impl Log for Shared {
+    async fn ensure_topics(&self, _: &[TopicSpec]) -> Result<(), LogError> {
+        Ok(())
+    }
+
+    async fn append(&self, topic: &str, batch: Vec<Message>) -> Result<(), LogError> {
+        let bytes = batch.iter().filter_map(|message| message.value.as_ref()).map(Bytes::len).sum();
+        let done = Done::Appended { topic: topic.to_owned(), messages: batch.len(), bytes };
+        self.0.done.lock().expect("log").push(done);
+        Ok(())
+    }
+
+    async fn subscribe(&self, _: &str, _: &[&str]) -> Result<Box<dyn Consumer>, LogError> {
+        Ok(Box::new(Shared(self.0.clone())))
+    }
+}
+
+#[async_trait]
+impl Consumer for Shared {
+    async fn next(&mut self) -> Result<Delivery, LogError> {
+        let records = std::mem::take(&mut *self.0.records.lock().expect("log"));
+        if records.is_empty() {
+            self.0.drain.cancel();
+            std::future::pending::<()>().await;
+        }
+        Ok(Delivery::Records { partition: Partition { topic: "s.events".into(), index: 0 }, epoch: Epoch(1), records })
+    }
+
+    async fn commit(&mut self, _: &Partition, _: Epoch, watermark: u64) -> Result<(), LogError> {
+        self.0.done.lock().expect("log").push(Done::Committed(watermark));
+        Ok(())
+    }
+
+    fn pause(&mut self, _: &Partition) {}
+
+    fn resume(&mut self, _: &Partition) {}
+
+    async fn release(&mut self, _: &Partition, _: Epoch) -> Result<(), LogError> {
+        Ok(())
+    }
+
+    async fn close(self: Box<Self>) -> Result<(), LogError> {
+        Ok(())
+    }
+}
+
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Micros {
+        0
+    }
+
+    fn random(&self) -> u64 {
+        0
+    }
+}
+
+fn source(mapping: Mapping) -> Source {
+    Source {
+        name: "s".into(),
+        mapping,
+        identity: Identity::Unsigned,
+        policy: Policy::default(),
+        file_types: FileTypes::any(),
+        path: PathTemplate::parse("{media_id}").expect("path"),
+        route: None,
+        enrich: None,
+    }
+}
+
+/// Runs the stage over these events; returns what it did to the log and what it counted.
+async fn ingest(source: Source, events: Vec<Vec<u8>>) -> (Result<(), StageError>, Vec<Done>, Arc<Progress>) {
+    let received = |(offset, event): (u64, Vec<u8>)| Received {
+        offset,
+        appended_at: 0,
+        message: Message { value: Some(event.into()), ..Message::default() },
+    };
+    let log = Arc::new(OneDelivery { records: Mutex::new((0..).zip(events).map(received).collect()), ..OneDelivery::default() });
+    let progress = Arc::<Progress>::default();
+    let stage = Ingest {
+        log: Arc::new(Shared(log.clone())),
+        topics: Topics::of("s"),
+        source: Arc::new(source),
+        clock: Arc::new(Still),
+        progress: progress.clone(),
+        seen: Seen::default(),
+        grace: Duration::from_secs(1),
+    };
+    let ended = stage.run(log.drain.clone()).await;
+    let done = log.done.lock().expect("log").clone();
+    (ended, done, progress)
+}
+
+#[test]
+fn what_was_seen_is_remembered_within_bounds() {
+    let mut seen = Seen::default();
+    assert!(seen.insert(Uuid::from_u128(0), "a"));
+    assert!(!seen.insert(Uuid::from_u128(0), "a"));
+    for id in 1..=SEEN as u128 {
+        assert!(seen.insert(Uuid::from_u128(id), "a"));
+    }
+    assert_eq!((seen.ids.len(), seen.order.len()), (SEEN, SEEN));
+    assert!(seen.insert(Uuid::from_u128(0), "a"), "the oldest was forgotten");
+}
+
+#[tokio::test]
+async fn a_url_that_was_signed_anew_is_tried_and_one_that_comes_again_as_it_was_is_not() {
+    let signed = |signature: &str| format!("https://h.example/a.pdf?sig={signature}&sv=1&se=2030-01-01").into_bytes();
+    let (ended, done, progress) = ingest(source(Mapping::Urls), vec![signed("one"), signed("two"), signed("one")]).await;
+    ended.expect("drained");
+    let get = Progress::get;
+    assert_eq!((get(&progress.tasks), get(&progress.repeats), get(&progress.events)), (2, 1, 3));
+    assert!(matches!(&done[..], [Done::Appended { messages: 2, .. }, Done::Committed(3)]), "{done:?}");
+}
+
+/// Promises 3 and 5: an event may make many times its own size, and its offset waits for all of it.
+#[tokio::test]
+async fn a_large_event_is_appended_in_chunks_and_committed_after_the_last() {
+    let columns: Vec<String> = (0..8).map(|n| format!("c{n}")).collect();
+    let fields = columns.iter().map(|name| (name.clone(), "text".to_owned()));
+    let fields: Vec<_> = fields.chain([("attachments".to_owned(), "files".to_owned())]).collect();
+    let urls: Vec<String> = (0..MAX_ATTACHMENTS).map(|n| format!("\"https://h/{n}\"")).collect();
+    let event = format!(r#"{{"text":"{}","files":[{}]}}"#, "x".repeat(1_000), urls.join(","));
+    let mapping = Mapping::new(None, &fields).expect("mapping");
+    let (ended, done, progress) = ingest(source(mapping), vec![event.into_bytes()]).await;
+    ended.expect("drained");
+    assert_eq!((done.last(), Progress::get(&progress.tasks)), (Some(&Done::Committed(1)), MAX_ATTACHMENTS as u64));
+    let (mut total, largest) = (0, CHUNK_BYTES + 16_000);
+    for chunk in &done[..done.len() - 1] {
+        let Done::Appended { messages, bytes, .. } = chunk else { panic!("committed before all was durable: {chunk:?}") };
+        assert!(*messages <= CHUNK_MESSAGES && *bytes <= largest, "{chunk:?}");
+        total += messages;
+    }
+    assert_eq!(total, MAX_ATTACHMENTS);
+}
+
+#[tokio::test]
+async fn an_event_with_too_many_attachments_is_one_dead_letter() {
+    let fields = [("attachments".to_owned(), "@".to_owned())];
+    let event = format!("[{}]", vec!["\"https://h/a\""; MAX_ATTACHMENTS + 1].join(","));
+    let (ended, done, progress) =
+        ingest(source(Mapping::new(None, &fields).expect("mapping")), vec![event.into_bytes(), b"[]".to_vec()]).await;
+    ended.expect("drained");
+    let get = Progress::get;
+    assert_eq!((get(&progress.tasks), get(&progress.failed), get(&progress.without_attachments)), (0, 1, 1));
+    assert!(
+        matches!(&done[..], [Done::Appended { messages: 1, topic, .. }, Done::Committed(2)] if topic.ends_with("dlq")),
+        "{done:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_enriched_event_of_a_newer_longshore_stops_the_stage() {
+    let enrich = Some(EnrichMapping::new(Some("files"), &[]).expect("mapping"));
+    let (ended, done, progress) =
+        ingest(Source { enrich, ..source(Mapping::Xact) }, vec![br#"{"v":9,"other":1}"#.to_vec()]).await;
+    let stopped = ended.expect_err("a newer format").to_string();
+    assert!(stopped.contains("s.events at offset 0") && stopped.contains("format version 9"), "{stopped}");
+    assert_eq!((done, Progress::get(&progress.failed)), (Vec::new(), 0));
+}
