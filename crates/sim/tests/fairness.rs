@@ -41,6 +41,21 @@ async fn a_parked_host_with_5000_tasks_delays_nobody_behind_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_tiers_a_throttling_host_is_asked_once_for_each_task_and_holds_nobody_up() {
+    let mut world = World::new(0, tiers(&[])).await;
+    let (busy, others) = (urls("busy", 5_000), urls("quick", 50));
+    world.origin.answer("https://busy", &[Answer::Wait(60 * MINUTE)]);
+    world.send(busy.iter().chain(&others).cloned()).await;
+    world.start();
+    let took = world.finish(MINUTE).await;
+    world.check();
+    assert_eq!(world.origin.requests("https://busy"), 5_000);
+    assert!(last(&world, &others) <= took);
+    let ends = world.ends();
+    assert!(busy.iter().all(|url| matches!(&ends[url], End::Failed(status, _) if status == "transient")), "{:?}", ends[&busy[0]]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_long_download_at_the_head_is_passed_after_half_a_minute() {
     let mut world = World::new(0, tiers(&[60])).await;
     let (long, others) = (urls("long", 1), urls("quick", 1_000));
