@@ -6,6 +6,8 @@ mod batch;
 mod service_running;
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 
 use batch::{Batch, Finished, finish, longshore, media_id, origin, until};
@@ -80,14 +82,39 @@ fn once_the_origin_is_mended_a_replay_turns_failed_into_stored() {
 }
 
 #[test]
+fn what_is_under_way_is_not_replayed_again() {
+    let (origin, batch) = (origin(), Batch::new());
+    let list = batch.list("urls.txt", (0..5).map(|n| origin.url(&format!("/missing/{n}.pdf"))));
+    batch.summary(&[&list], 3);
+    assert_eq!(replay(&batch, &["--all"], 0)["replayed"], 5);
+    for args in [&["--all"] as &[&str], &["--all", "--dry-run"]] {
+        let report = replay(&batch, args, 0);
+        assert_eq!((&report["replayed"], &report["under_way"]), (&0.into(), &5.into()), "{args:?}: {report}");
+    }
+    let summary = batch.summary(&["--retry-failed"], 3);
+    assert_eq!(summary["replayed"], 0, "{summary}");
+    assert_eq!((letters(&batch).len(), origin.total_requests()), (10, 10), "each once more");
+    let poison = Batch::new();
+    let list = poison.file("events.ndjson", "{broken\n");
+    poison.summary(&[&list], 3);
+    assert_eq!(replay(&poison, &["--all"], 0)["replayed"], 1);
+    assert_eq!(replay(&poison, &["--all"], 0)["under_way"], 1);
+    poison.summary(&[], 3);
+    assert_eq!(letters(&poison).len(), 2);
+    assert_eq!(replay(&poison, &["--all"], 0)["replayed"], 1, "it has failed again");
+}
+
+#[test]
 fn the_same_letters_replayed_twice_add_no_row_twice() {
     let (origin, batch) = (origin(), Batch::new());
     let list = batch.list("urls.txt", (0..5).map(|n| origin.url(&format!("/missing/{n}.pdf"))));
     batch.summary(&[&list], 3);
+    let first: Vec<String> = letters(&batch).iter().map(|letter| letter["offset"].to_string()).collect();
+    let first: Vec<&str> = first.iter().map(String::as_str).collect();
     for _ in 0..2 {
-        assert_eq!(replay(&batch, &["--all"], 0)["replayed"], 5);
+        assert_eq!(replay(&batch, &first, 0)["replayed"], 5);
+        batch.summary(&[], 3);
     }
-    batch.summary(&[], 3);
     batch.reconcile();
     let failed = batch.inventory().failed;
     assert_eq!(failed.len(), 10, "two lives of five attachments: {failed:?}");
@@ -265,4 +292,57 @@ fn a_service_that_runs_is_asked_and_one_that_does_not_needs_not_be() {
     until("they have failed a third time", || service.count("urls", "failed") == 94);
     service.stop(running);
     service.reconcile();
+}
+
+/// Asks the service to replay as `dlq replay` does; returns its report.
+fn ask(service: &Service, wish: &Value) -> Value {
+    let body = wish.to_string();
+    let mut stream = TcpStream::connect(("127.0.0.1", service.port)).unwrap();
+    let head = "POST /v1/dlq/urls/replay HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: application/json";
+    write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
+    serde_json::from_str(body).unwrap()
+}
+
+#[test]
+fn a_replay_in_pieces_ends_where_everything_fails_again_at_once() {
+    let (origin, service) = (origin(), Service::new(URLS, ""));
+    let running = service.start(&[]);
+    let urls: Vec<String> = (0..7).map(|n| origin.url(&format!("/missing/{n}.pdf"))).collect();
+    assert_eq!(service.post("urls", &urls).status, 202);
+    until("all have failed", || service.idle() && service.count("urls", "failed") == 7);
+    let (mut wish, mut replayed, mut pieces) = (serde_json::json!({ "limit": 2 }), 0, 0);
+    loop {
+        let report = ask(&service, &wish);
+        replayed += report["replayed"].as_u64().unwrap();
+        pieces += 1;
+        until("they have failed again", || service.idle() && service.count("urls", "failed") as u64 == 7 + replayed);
+        assert!(pieces <= 4, "it does not end: {report}");
+        let Some(next) = report["next"].as_u64() else { break };
+        wish = serde_json::json!({ "limit": 2, "from": next, "until": report["until"] });
+    }
+    assert_eq!((replayed, service.count("urls", "failed")), (7, 14));
+    assert_eq!(service.stop(running).code, Some(0));
+    service.reconcile();
+}
+
+#[test]
+fn what_waits_in_a_tier_of_a_service_is_under_way() {
+    let (origin, service) = (origin(), Service::new(&URLS.replace("[200ms, 400ms]", "[]"), ""));
+    let running = service.start(&[]);
+    assert_eq!(service.post("urls", &[origin.url("/fails-99/a.pdf")]).status, 202);
+    until("it has failed", || service.idle() && service.count("urls", "failed") == 1);
+    assert_eq!(service.stop(running).code, Some(0));
+    let patient = std::fs::read_to_string(&service.config).unwrap().replace("retry: []", "retry: [10m]");
+    std::fs::write(&service.config, patient).unwrap();
+    let running = service.start(&[]);
+    assert_eq!(replay_of(&service, &["--all"], 0)["replayed"], 1);
+    until("it waits for its next attempt", || service.waiting("retry 10m") == 1);
+    let report = replay_of(&service, &["--all"], 0);
+    assert_eq!((&report["replayed"], &report["under_way"]), (&0.into(), &1.into()), "{report}");
+    assert_eq!(origin.total_requests(), 2);
+    service.stop(running);
 }

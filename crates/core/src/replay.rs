@@ -46,14 +46,29 @@ impl Subject {
 
 /// Which letter of each subject is its latest: that of the highest life, and of these the last in its topic. The
 /// others are superseded. Memory: about 80 bytes for each subject.
-#[derive(Debug, Default)]
+///
+/// Letters at or after an end come from lives that began while letters before it were being replayed. They supersede
+/// only what is of a lower life, so that a letter that came once more in the same life does not hide the one before.
+#[derive(Debug)]
 pub struct Latest {
     letters: HashMap<Subject, (u32, u64)>,
+    end: u64,
 }
 
 impl Latest {
+    /// With the letters before this offset as those that may be replayed.
+    pub fn until(end: u64) -> Self {
+        Latest { letters: HashMap::new(), end }
+    }
+
     /// Notes the letter at this offset. Letters are noted in the order of their offsets.
     pub fn note(&mut self, subject: Subject, life: u32, offset: u64) {
+        if offset >= self.end {
+            if let Some(latest) = self.letters.get_mut(&subject).filter(|latest| life > latest.0) {
+                *latest = (life, offset);
+            }
+            return;
+        }
         let latest = self.letters.entry(subject).or_insert((life, offset));
         if life >= latest.0 {
             *latest = (life, offset);
@@ -63,6 +78,28 @@ impl Latest {
     /// Whether the letter at this offset is the latest of its subject.
     pub fn is(&self, subject: Subject, offset: u64) -> bool {
         self.letters.get(&subject).is_some_and(|latest| latest.1 == offset)
+    }
+}
+
+/// The lives that are still under way. First lives are not noted: no letter comes before them. Memory: about 50 bytes
+/// for each subject that was replayed and has not ended.
+#[derive(Debug, Default)]
+pub struct UnderWay {
+    lives: HashMap<Subject, u32>,
+}
+
+impl UnderWay {
+    /// Notes that this life of a subject has not ended.
+    pub fn note(&mut self, subject: Subject, life: u32) {
+        if life > 0 {
+            let highest = self.lives.entry(subject).or_default();
+            *highest = life.max(*highest);
+        }
+    }
+
+    /// Whether a life after this one is under way.
+    pub fn after(&self, subject: Subject, life: u32) -> bool {
+        self.lives.get(&subject).is_some_and(|highest| *highest > life)
     }
 }
 

@@ -90,10 +90,34 @@ fn what_was_cut_or_is_no_event_is_not_replayed() {
 #[test]
 fn only_the_latest_life_counts_whatever_the_order() {
     let (one, other) = (Subject::Attachment(Uuid::from_u128(1)), Subject::Event(Uuid::from_u128(1)));
-    let mut latest = Latest::default();
+    let mut latest = Latest::until(u64::MAX);
     for (subject, life, offset) in [(one, 0, 10), (other, 0, 11), (one, 2, 12), (one, 1, 13), (one, 2, 14)] {
         latest.note(subject, life, offset);
     }
     let of = |subject| (10..15).filter(|offset| latest.is(subject, *offset)).collect::<Vec<_>>();
     assert_eq!((of(one), of(other)), (vec![14], vec![11]));
+}
+
+#[test]
+fn after_the_end_only_a_higher_life_supersedes() {
+    let [one, other, new] = [1, 2, 3].map(|n| Subject::Attachment(Uuid::from_u128(n)));
+    let mut latest = Latest::until(20);
+    for (subject, life, offset) in [(one, 0, 10), (other, 0, 11), (one, 0, 20), (other, 1, 21), (other, 0, 22), (new, 0, 23)] {
+        latest.note(subject, life, offset);
+    }
+    assert!(latest.is(one, 10), "the same life once more hides nothing");
+    assert!(!latest.is(other, 11), "its next life has failed, too");
+    assert!((20..24).all(|offset| !latest.is(new, offset) && !latest.is(one, offset)));
+}
+
+#[test]
+fn only_a_later_life_that_is_under_way_counts() {
+    let (one, other) = (Subject::Attachment(Uuid::from_u128(1)), Subject::Event(Uuid::from_u128(1)));
+    let mut under_way = UnderWay::default();
+    for life in [0, 2, 1] {
+        under_way.note(one, life);
+    }
+    under_way.note(other, 0);
+    assert!(under_way.after(one, 0) && under_way.after(one, 1) && !under_way.after(one, 2));
+    assert!(!under_way.after(other, 0));
 }

@@ -71,8 +71,9 @@ pub enum By {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:\n  longshore dlq replay --to ./lake --class transient && longshore fetch --to ./lake\n  \
                         longshore dlq replay 17 --to ./lake\n  longshore dlq replay -c longshore.yaml --all --rate 100/s\n\n\
-                        Of an attachment only the latest life is replayed, and what is stored meanwhile is not. With --to, the\n\
-                        policy flags must be those of the fetch that follows.\n\n\
+                        Of an attachment only the latest life is replayed; what is stored meanwhile, or replayed before and still\n\
+                        under way, is not. What fails again meanwhile needs the next command. With --to, the policy flags\n\
+                        must be those of the fetch that follows.\n\n\
                         Exit codes: 0 done; 1 failed; 2 wrong usage; 3 some were not replayed and will not be.")]
 pub struct ReplayArgs {
     /// Offsets in the dead-letter topic, or media ids; an offset is replayed even if it is not the latest life

@@ -1,9 +1,11 @@
 //! `longshore dlq`: the dead letters, looked at and replayed. URLs are shown without their secrets.
 
 pub mod args;
+mod going;
 mod letters;
 mod replay;
 mod survey;
+mod under_way;
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -6,21 +6,19 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use bytes::Bytes;
 use indicatif::HumanCount;
-use longshore_core::format::{self, HEADER_LIFE};
-use longshore_core::replay::{self, NotReplayed, Replay};
+use longshore_core::replay::{self, NotReplayed, Replay, UnderWay};
 use longshore_log::EmbeddedLog;
-use longshore_stages::ports::{Clock, Log, LogView, Message, SystemClock};
+use longshore_stages::ports::{Clock, Log, LogView, PartitionState, SystemClock};
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
 use super::args::{LetterArgs, ReplayArgs};
+use super::going::Going;
 use super::letters::{Entry, Filter, Wanted};
 use super::survey::{Standing, Survey};
+use super::under_way;
 use crate::cli::PolicyArgs;
 use crate::client::Client;
 use crate::config::{self, DEFAULT_FILE, Http, Purpose};
@@ -29,10 +27,8 @@ use crate::place::{Lane, Place, Tables};
 use crate::render;
 use crate::settings;
 
-/// The most letters that are appended at once.
-const BATCH: usize = 500;
-/// The most letters that a service replays for one request.
-const ASKED: u64 = 2_000;
+/// The most letters that a service replays for one request. Each request reads all dead letters, so there are few.
+const ASKED: u64 = 20_000;
 /// About how long a service replays for one request.
 const ASKED_SECONDS: u64 = 20;
 /// The most IDs that may be given.
@@ -51,6 +47,9 @@ pub(crate) struct Wish {
     pub(crate) rate: Option<u32>,
     /// From this offset on.
     pub(crate) from: u64,
+    /// Only letters before this offset; without it, those that there are at the beginning. What fails again while
+    /// letters are replayed lies after it, so that a replay in pieces ends.
+    pub(crate) until: Option<u64>,
     /// At most about this many, if not 0.
     pub(crate) limit: u64,
 }
@@ -67,10 +66,16 @@ impl Wish {
         let limit = if self.limit == 0 { most } else { self.limit.min(most) };
         Ok(Wish { limit, ..self })
     }
+
+    /// What is left of it after a piece; nothing where that was the last one.
+    fn after(&self, report: &Report) -> Option<Self> {
+        Some(Wish { from: report.next?, until: self.until.or(report.until), ..self.clone() })
+    }
 }
 
 /// What was done.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Report {
     pub(crate) dry_run: bool,
     /// Letters that go, or would go, through the chain again.
@@ -79,6 +84,8 @@ pub(crate) struct Report {
     pub(crate) stored: u64,
     /// Not replayed: it failed again in a later life.
     pub(crate) superseded: u64,
+    /// Not replayed: its next life is under way.
+    pub(crate) under_way: u64,
     /// Not replayed: the policy refuses it as before; by the sentence that says why.
     pub(crate) still_refused: BTreeMap<String, u64>,
     /// Not replayed, and never will be; by the sentence that says why.
@@ -87,6 +94,9 @@ pub(crate) struct Report {
     pub(crate) unknown: Vec<String>,
     /// Where to go on, if the limit was reached.
     pub(crate) next: Option<u64>,
+    /// The letters before this offset were looked at: to be said again where it goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) until: Option<u64>,
 }
 
 impl Report {
@@ -94,6 +104,7 @@ impl Report {
         self.replayed += other.replayed;
         self.stored += other.stored;
         self.superseded += other.superseded;
+        self.under_way += other.under_way;
         for (mine, theirs) in [(&mut self.still_refused, other.still_refused), (&mut self.not_replayable, other.not_replayable)] {
             for (why, count) in theirs {
                 *mine.entry(why).or_default() += count;
@@ -115,6 +126,7 @@ impl fmt::Display for Report {
         let mut left = |n: u64, why: &str| if n > 0 { write!(f, "\n  skipped {}: {why}", count(n)) } else { Ok(()) };
         left(self.stored, "stored meanwhile, or read")?;
         left(self.superseded, "failed again in a later life")?;
+        left(self.under_way, "replayed before and still under way")?;
         for (why, n) in &self.still_refused {
             left(*n, &format!("still refused: {}", render::harmless(why)))?;
         }
@@ -135,10 +147,14 @@ pub(crate) async fn replay(
 ) -> Result<Report> {
     let filter = Filter::of(&wish.filter, SystemClock.now())?;
     let wanted = wish.ids.iter().map(|id| Wanted::parse(id)).collect::<Result<Vec<_>>>()?;
+    // In this order: what ends between the two looks has a letter that the second one sees.
+    let under_way = under_way::look(view, lane).await?;
     let states = Survey::states(view, lane).await?;
-    let mut survey = Survey::of(view, &states, tables, wish.from).await?;
-    let mut going = Going { log: log.filter(|_| !wish.dry_run), lane, pace: Pace::new(wish.rate), batch: Vec::new() };
-    let mut replayer = Replayer { lane, wanted, filter, report: Report { dry_run: wish.dry_run, ..Report::default() } };
+    let until = wish.until.unwrap_or_else(|| end_of(&states));
+    let mut survey = Survey::part(view, &states, tables, wish.from..until).await?;
+    let mut going = Going::new(log.filter(|_| !wish.dry_run), lane, wish.rate);
+    let report = Report { dry_run: wish.dry_run, until: Some(until), ..Report::default() };
+    let mut replayer = Replayer { lane, wanted, filter, under_way, report };
     'letters: while let Some(entries) = survey.next().await? {
         for (entry, standing) in entries {
             let offset = entry.offset;
@@ -155,10 +171,16 @@ pub(crate) async fn replay(
     Ok(replayer.end())
 }
 
+/// The end of the dead letters; there is one partition.
+fn end_of(states: &[PartitionState]) -> u64 {
+    states.iter().map(|state| state.end).max().unwrap_or(0)
+}
+
 struct Replayer<'a> {
     lane: &'a Lane,
     wanted: Vec<Wanted>,
     filter: Filter,
+    under_way: UnderWay,
     report: Report,
 }
 
@@ -177,11 +199,17 @@ impl Replayer<'_> {
         match standing {
             Standing::Settled => self.report.stored += 1,
             Standing::Superseded if !by_offset => self.report.superseded += 1,
+            Standing::Open | Standing::Superseded if self.is_under_way(&entry) => self.report.under_way += 1,
             Standing::Open | Standing::Superseded => return self.judged(entry),
             Standing::Unreadable if entry.letter.is_some() => return self.judged(entry),
             Standing::Unreadable => self.never("it cannot be read: `longshore dlq show` with its offset".to_owned()),
         }
         None
+    }
+
+    fn is_under_way(&self, entry: &Entry) -> bool {
+        let life = entry.letter.as_ref().map_or(0, |letter| letter.life);
+        entry.subject().is_some_and(|subject| self.under_way.after(subject, life))
     }
 
     fn judged(&mut self, entry: Entry) -> Option<Replay> {
@@ -206,73 +234,6 @@ impl Replayer<'_> {
     fn end(mut self) -> Report {
         self.report.unknown = self.wanted.into_iter().filter(|one| !one.found).map(|one| one.text).collect();
         self.report
-    }
-}
-
-/// What is on its way into the log.
-struct Going<'a> {
-    /// Nothing where letters are only counted.
-    log: Option<&'a dyn Log>,
-    lane: &'a Lane,
-    pace: Pace,
-    batch: Vec<Replay>,
-}
-
-impl Going<'_> {
-    async fn send(&mut self, replay: Replay) -> Result<()> {
-        if self.log.is_some() {
-            self.batch.push(replay);
-        }
-        if self.batch.len() >= self.pace.batch { self.flush().await } else { Ok(()) }
-    }
-
-    async fn flush(&mut self) -> Result<()> {
-        let Some(log) = self.log else { return Ok(()) };
-        if self.batch.is_empty() {
-            return Ok(());
-        }
-        self.pace.wait(self.batch.len()).await;
-        let (mut tasks, mut events) = (Vec::new(), Vec::new());
-        for replay in self.batch.drain(..) {
-            match replay {
-                Replay::Task(task) => {
-                    let life = (HEADER_LIFE.to_owned(), Bytes::from(task.life.to_string()));
-                    let key = Some(Bytes::from(task.trace_id.clone()));
-                    tasks.push(Message { key, value: Some(format::encode(&*task).into()), headers: vec![life] });
-                }
-                Replay::Event { bytes, headers } => events.push(Message { key: None, value: Some(bytes), headers }),
-            }
-        }
-        let topics = &self.lane.topics;
-        for (topic, batch) in [(topics.pending(), tasks), (topics.raw(), events)] {
-            if !batch.is_empty() {
-                log.append(&topic, batch).await?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Keeps to a rate.
-struct Pace {
-    each: Duration,
-    batch: usize,
-    next: Instant,
-}
-
-impl Pace {
-    fn new(rate: Option<u32>) -> Self {
-        let rate = rate.filter(|rate| *rate > 0);
-        let each = rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate);
-        // A tenth of a second's worth at a time, so that the rate is even.
-        let batch = rate.map_or(BATCH, |rate| (rate as usize / 10).clamp(1, BATCH));
-        Pace { each, batch, next: Instant::now() }
-    }
-
-    async fn wait(&mut self, count: usize) {
-        tokio::time::sleep_until(self.next).await;
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        self.next = self.next.max(Instant::now()) + self.each.saturating_mul(count);
     }
 }
 
@@ -308,7 +269,7 @@ fn wish(args: &ReplayArgs) -> Result<Wish> {
     args.ids.iter().try_for_each(|id| Wanted::parse(id).map(drop))?;
     Filter::of(&args.filter, SystemClock.now())?;
     let (ids, filter, dry_run, rate) = (args.ids.clone(), args.filter.clone(), args.dry_run, args.rate);
-    Ok(Wish { ids, filter, dry_run, rate, from: 0, limit: 0 })
+    Ok(Wish { ids, filter, dry_run, rate, ..Wish::default() })
 }
 
 /// Where the letters are, and who has the log.
@@ -388,10 +349,10 @@ async fn ask(http: &Http, way: &Way, wish: &Wish, whole: &mut Report) -> Result<
                 bail!("{}", answer.refusal());
             }
             let report: Report = serde_json::from_value(answer.body).context("the service's answer is no report")?;
-            let next = report.next;
+            let next = wish.after(&report);
             whole.add(report);
             match next {
-                Some(from) => wish.from = from,
+                Some(next) => wish = next,
                 None => break,
             }
         }
@@ -400,19 +361,5 @@ async fn ask(http: &Http, way: &Way, wish: &Wish, whole: &mut Report) -> Result<
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_rate_is_kept() {
-        let (mut pace, begun) = (Pace::new(Some(100)), Instant::now());
-        for _ in 0..20 {
-            pace.wait(pace.batch).await;
-        }
-        let took = begun.elapsed();
-        assert!((Duration::from_millis(1_890)..Duration::from_millis(2_000)).contains(&took), "200 of 100/s took {took:?}");
-        let (mut free, begun) = (Pace::new(None), Instant::now());
-        free.wait(free.batch).await;
-        assert_eq!(begun.elapsed(), Duration::ZERO);
-    }
-}
+#[path = "replay_tests.rs"]
+mod tests;

@@ -1,7 +1,9 @@
 //! The dead letters of a source, and what has become of their attachments and events since.
 //!
-//! The topic is read two times up to its end as of the beginning: once for the latest life of each, once for the letters
-//! themselves. Memory: about 80 bytes for each failed attachment or event, and one read of the log.
+//! The topic is read two times up to its end as of the beginning: once for the latest life of each, once for those letters
+//! themselves that are asked for. Memory: about 80 bytes for each failed attachment or event, and one read of the log.
+
+use std::ops::Range;
 
 use anyhow::Result;
 use longshore_core::inventory;
@@ -41,14 +43,20 @@ pub(crate) struct Survey<'a> {
 }
 
 impl<'a> Survey<'a> {
-    /// Over `states`, the partitions of the topic as of one moment (see [`Survey::states`]), from an offset on.
-    pub(crate) async fn of(
+    /// Of all letters in `states`, the partitions of the topic as of one moment (see [`Survey::states`]).
+    pub(crate) async fn of(view: &'a dyn LogView, states: &'a [PartitionState], tables: &'a Tables) -> Result<Survey<'a>> {
+        Self::part(view, states, tables, 0..u64::MAX).await
+    }
+
+    /// The same of the letters at these offsets. Those before them count for which letter is the latest; those after
+    /// them only where their life is higher (see [`Latest`]).
+    pub(crate) async fn part(
         view: &'a dyn LogView,
         states: &'a [PartitionState],
         tables: &'a Tables,
-        from: u64,
+        part: Range<u64>,
     ) -> Result<Survey<'a>> {
-        let mut latest = Latest::default();
+        let mut latest = Latest::until(part.end);
         for state in states {
             let mut walk = Walk::new(view, &state.partition, state.begin..state.end);
             while let Some(step) = walk.next().await? {
@@ -61,7 +69,8 @@ impl<'a> Survey<'a> {
             }
         }
         // The last is walked first.
-        let walks = states.iter().rev().map(|s| Walk::new(view, &s.partition, s.begin.max(from)..s.end)).collect();
+        let within = |s: &PartitionState| s.begin.max(part.start)..s.end.min(part.end);
+        let walks = states.iter().rev().map(|s| Walk::new(view, &s.partition, within(s))).collect();
         Ok(Survey { walks, latest, tables })
     }
 

@@ -68,7 +68,7 @@ fn is_urls(lane: &Lane) -> bool {
 async fn written(path: &Path, view: &dyn LogView, lane: &Lane, tables: &Tables) -> Result<(Open, u64)> {
     let states = Survey::states(view, lane).await?;
     let mut events = Events::default();
-    let mut survey = Survey::of(view, &states, tables, 0).await?;
+    let mut survey = Survey::of(view, &states, tables).await?;
     let mut open = Open::default();
     while let Some(entries) = survey.next().await? {
         for (entry, _) in entries.iter().filter(|(_, standing)| is_open(*standing)) {
@@ -85,7 +85,7 @@ async fn written(path: &Path, view: &dyn LogView, lane: &Lane, tables: &Tables) 
     } else {
         events.copy(tables.events.as_ref(), &mut out).await?;
     }
-    let mut survey = Survey::of(view, &states, tables, 0).await?;
+    let mut survey = Survey::of(view, &states, tables).await?;
     while let Some(entries) = survey.next().await? {
         for (entry, _) in entries.iter().filter(|(_, standing)| is_open(*standing)) {
             match line(entry, is_urls(lane), &events) {

@@ -1,0 +1,106 @@
+//! Replayed letters on their way into the log: gathered into appends, at a rate.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use bytes::Bytes;
+use longshore_core::format::{self, HEADER_LIFE};
+use longshore_core::replay::Replay;
+use longshore_stages::ports::{Log, Message};
+use tokio::time::Instant;
+
+use crate::place::Lane;
+
+/// The most letters that are appended at once.
+const BATCH: usize = 500;
+
+/// What is on its way into the log.
+pub(super) struct Going<'a> {
+    log: Option<&'a dyn Log>,
+    lane: &'a Lane,
+    pace: Pace,
+    batch: Vec<Replay>,
+}
+
+impl<'a> Going<'a> {
+    /// Into a source's topics, at most at this rate a second; without a log, letters are only counted.
+    pub(super) fn new(log: Option<&'a dyn Log>, lane: &'a Lane, rate: Option<u32>) -> Self {
+        Going { log, lane, pace: Pace::new(rate), batch: Vec::new() }
+    }
+
+    /// Appends it with others; it is in the log after the next [`Going::flush`].
+    pub(super) async fn send(&mut self, replay: Replay) -> Result<()> {
+        if self.log.is_some() {
+            self.batch.push(replay);
+        }
+        if self.batch.len() >= self.pace.batch { self.flush().await } else { Ok(()) }
+    }
+
+    /// Appends what is left.
+    pub(super) async fn flush(&mut self) -> Result<()> {
+        let Some(log) = self.log else { return Ok(()) };
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        self.pace.wait(self.batch.len()).await;
+        let (mut tasks, mut events) = (Vec::new(), Vec::new());
+        for replay in self.batch.drain(..) {
+            match replay {
+                Replay::Task(task) => {
+                    let life = (HEADER_LIFE.to_owned(), Bytes::from(task.life.to_string()));
+                    let key = Some(Bytes::from(task.trace_id.clone()));
+                    tasks.push(Message { key, value: Some(format::encode(&*task).into()), headers: vec![life] });
+                }
+                Replay::Event { bytes, headers } => events.push(Message { key: None, value: Some(bytes), headers }),
+            }
+        }
+        let topics = &self.lane.topics;
+        for (topic, batch) in [(topics.pending(), tasks), (topics.raw(), events)] {
+            if !batch.is_empty() {
+                log.append(&topic, batch).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Keeps to a rate.
+struct Pace {
+    each: Duration,
+    batch: usize,
+    next: Instant,
+}
+
+impl Pace {
+    fn new(rate: Option<u32>) -> Self {
+        let rate = rate.filter(|rate| *rate > 0);
+        let each = rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate);
+        // A tenth of a second's worth at a time, so that the rate is even.
+        let batch = rate.map_or(BATCH, |rate| (rate as usize / 10).clamp(1, BATCH));
+        Pace { each, batch, next: Instant::now() }
+    }
+
+    async fn wait(&mut self, count: usize) {
+        tokio::time::sleep_until(self.next).await;
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.next = self.next.max(Instant::now()) + self.each.saturating_mul(count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_is_kept() {
+        let (mut pace, begun) = (Pace::new(Some(100)), Instant::now());
+        for _ in 0..20 {
+            pace.wait(pace.batch).await;
+        }
+        let took = begun.elapsed();
+        assert!((Duration::from_millis(1_890)..Duration::from_millis(2_000)).contains(&took), "200 of 100/s took {took:?}");
+        let (mut free, begun) = (Pace::new(None), Instant::now());
+        free.wait(free.batch).await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+}
