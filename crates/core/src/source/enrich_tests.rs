@@ -2,7 +2,7 @@ use super::*;
 use crate::outcome::Class;
 use crate::path::PathTemplate;
 use crate::policy::Policy;
-use crate::source::{Event, Identity, Mapping, RawEvent, Source};
+use crate::source::{Event, Identity, Mapping, Planned, RawEvent, Route, Source, When};
 
 const EVENT: &[u8] = br#"{"type":"a.b","traceId":"t","data":{"assignmentId":"A","attachments":["https://h/own.pdf"]}}"#;
 
@@ -46,6 +46,16 @@ fn the_answer_gives_attachments_and_columns() {
     for columns in [shape.attachments, shape.failed, shape.events] {
         assert!(columns.contains(&"policy".to_owned()));
     }
+}
+
+#[test]
+fn an_event_with_its_answer_stays_ours_whatever_the_route_says() {
+    let when = When::Header { name: "kind".into(), any_of: vec!["xact".into()] };
+    let route = Route::new(&[("xact".to_owned(), Some(when)), ("rest".to_owned(), None)], "xact").expect("route");
+    let of_all = source(EnrichMapping::new(Some("files"), &columns(&[("policy", "p")])).expect("mapping"));
+    let source = Source { route: Some(route), ..of_all };
+    assert_eq!(urls(&plan(&source, Some(b"{\"files\":[\"https://h/x.pdf\"]}")).expect("decodes")), ["https://h/x.pdf"]);
+    assert_eq!(source.plan(&RawEvent::of(EVENT, 0)), Ok(Planned::Elsewhere));
 }
 
 #[test]

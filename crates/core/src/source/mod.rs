@@ -260,7 +260,8 @@ impl Source {
     }
 
     fn read(&self, raw: &RawEvent<'_>, purpose: Purpose) -> Result<Option<Outline<'_>>, Failure> {
-        if !self.takes(raw)? {
+        // What carries our answer is ours, whatever the sources of the input agree on by now.
+        if raw.enrichment.is_none() && !self.takes(raw)? {
             return Ok(None);
         }
         if let Some(length) = raw.truncated {
