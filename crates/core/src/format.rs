@@ -24,6 +24,8 @@ pub const HEADER_INPUT: &str = "longshore-input";
 pub const HEADER_URL_FIELD: &str = "longshore-url-field";
 /// Header: the whole length in bytes of an event of which only the beginning was kept.
 pub const HEADER_TRUNCATED: &str = "longshore-truncated";
+/// Header: the event has a row already, made by another mapping; it gets a row of its own for what is found in it now.
+pub const HEADER_REMAPPED: &str = "longshore-remapped";
 
 /// Further columns of a row, by name: what a mapping reads in an event beside what every source has.
 pub type Columns = BTreeMap<String, String>;

@@ -1,6 +1,6 @@
 //! What earlier runs left in the log: it need not be fed again.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use anyhow::Result;
 use longshore_core::format::{self, DeadLetter, HEADER_URL_FIELD, Stored, Task};
@@ -19,6 +19,20 @@ use crate::walk::{Moment, Step, Walk};
 pub(crate) struct Earlier {
     /// Attachments of the preset `urls`, and events: those that cannot be decoded, and all of other presets.
     pub(crate) ids: HashSet<Uuid>,
+    /// Attachments of dead letters, each with the hashes of the exact URLs that failed: 24 bytes each. Another URL of
+    /// such an attachment is signed anew, and worth a try.
+    failed: BTreeSet<(Uuid, u64)>,
+}
+
+/// What is known of an attachment that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FailedBefore {
+    /// No dead letter names it.
+    No,
+    /// It failed, with this very URL among others.
+    WithThisUrl,
+    /// It failed, but not with this URL.
+    WithAnother,
 }
 
 impl Earlier {
@@ -46,7 +60,7 @@ impl Earlier {
         let Some(value) = &record.message.value else { return };
         let field = record.message.header(HEADER_URL_FIELD).and_then(|field| std::str::from_utf8(field).ok());
         let id = match topic {
-            t if t == topics.dead_letters() => letter(value),
+            t if t == topics.dead_letters() => self.letter(value, urls),
             t if t == topics.events() && urls => Some(source::media_id_of(value, field).unwrap_or_else(|| ids::event_key(value))),
             t if t == topics.events() => Some(ids::event_key(value)),
             t if t == topics.results() => format::decode::<Stored>(value).ok().map(|stored| stored.media_id),
@@ -54,9 +68,50 @@ impl Earlier {
         };
         self.ids.extend(id);
     }
+
+    /// What a dead letter is known by, whatever URL it is about.
+    fn letter(&mut self, value: &[u8], urls: bool) -> Option<Uuid> {
+        let letter = format::decode::<DeadLetter>(value).ok()?;
+        match &letter.task {
+            Some(task) if urls => {
+                self.failed.insert((task.media_id, ids::url_hash(&task.url)));
+                None
+            }
+            _ => Subject::of(&letter).map(Subject::id),
+        }
+    }
+
+    /// What is known of an attachment with this URL among those that failed.
+    pub(crate) fn failed(&self, media_id: Uuid, url: &str) -> FailedBefore {
+        let of_attachment = (media_id, u64::MIN)..=(media_id, u64::MAX);
+        match self.failed.range(of_attachment).next() {
+            None => FailedBefore::No,
+            Some(_) if self.failed.contains(&(media_id, ids::url_hash(url))) => FailedBefore::WithThisUrl,
+            Some(_) => FailedBefore::WithAnother,
+        }
+    }
 }
 
-/// What a dead letter is known by.
-fn letter(value: &[u8]) -> Option<Uuid> {
-    Subject::of(&format::decode::<DeadLetter>(value).ok()?).map(Subject::id)
+#[cfg(test)]
+mod tests {
+    use longshore_core::format::{ErrorNote, Task};
+    use longshore_core::outcome::{Class, Failure, Reason};
+    use longshore_stages::ports::Message;
+
+    use super::*;
+
+    #[test]
+    fn a_failed_attachment_is_known_with_the_urls_that_failed() {
+        let (topics, mut earlier, id) = (Topics::of("urls"), Earlier::default(), Uuid::from_u128(7));
+        let error = ErrorNote::of(&Failure::new(Class::Permanent, Reason::Expired, "expired"), 0);
+        for url in ["https://h/a?sig=1", "https://h/a?sig=2"] {
+            let letter = DeadLetter::of_task(Task { media_id: id, url: url.into(), ..Task::default() }, error.clone());
+            let message = Message { value: Some(format::encode(&letter).into()), ..Message::default() };
+            earlier.note(&topics, true, &topics.dead_letters(), &Received { offset: 0, appended_at: 0, message });
+        }
+        assert_eq!(earlier.failed(id, "https://h/a?sig=2"), FailedBefore::WithThisUrl);
+        assert_eq!(earlier.failed(id, "https://h/a?sig=3"), FailedBefore::WithAnother);
+        assert_eq!(earlier.failed(Uuid::from_u128(8), "https://h/a?sig=1"), FailedBefore::No);
+        assert!(!earlier.ids.contains(&id));
+    }
 }

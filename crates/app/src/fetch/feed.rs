@@ -4,16 +4,18 @@
 //! reader thread ─▶ [≤ 4 batches of ≤ 4,096 lines or 2 MiB] ─▶ known? ─▶ events topic
 //! ```
 //! *Known* is what an earlier run left in the log and, with the preset `urls`, what has a row in `attachments` or
-//! `attachments_failed`; with any other preset, what has a row in `events`. A line that is skipped was an event before:
-//! the input is reread whole at every run, and costs a look-up a line.
+//! `attachments_failed`; with any other preset, what has a row in `events`, as long as events are read as before. A line
+//! that is skipped was an event before: the input is reread whole at every run, and costs a look-up a line.
+//!
+//! A URL whose attachment failed, but under another signature, is fed once more, in the attachment's first life: where
+//! it fails again the rows stay as they are, and where it is stored, stored wins.
 
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Result, anyhow};
 use bytes::Bytes;
-use longshore_core::format::{HEADER_INPUT, HEADER_TRUNCATED, HEADER_URL_FIELD};
+use longshore_core::format::{HEADER_INPUT, HEADER_REMAPPED, HEADER_TRUNCATED, HEADER_URL_FIELD};
 use longshore_core::row::Key;
 use longshore_core::source::Mapping;
 use longshore_core::{ids, inventory, source};
@@ -25,6 +27,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::earlier::{Earlier, FailedBefore};
 use super::patience::patiently;
 use crate::cli::FetchArgs;
 use crate::input::{self, Line};
@@ -68,22 +71,35 @@ impl Naming {
         if matches!(mapping, Mapping::Urls) { Naming::Attachment } else { Naming::Event }
     }
 
-    /// The tables that tell what is known.
-    fn tables(self, open: &OpenLane) -> Vec<ExactTable> {
+    /// The table that tells what is known for good.
+    fn table(self, open: &OpenLane) -> ExactTable {
         match self {
-            Naming::Attachment => vec![open.attachments.clone(), open.failed.clone()],
-            Naming::Event => vec![open.events.clone()],
+            Naming::Attachment => open.attachments.clone(),
+            Naming::Event => open.events.clone(),
         }
     }
 
-    /// The line's id; nothing where it cannot be decoded.
-    fn id(self, line: &Line) -> Option<Uuid> {
-        match self {
-            _ if line.truncated.is_some() => None,
-            Naming::Attachment => source::media_id_of(&line.event, line.url_field.as_deref()),
-            Naming::Event => Some(ids::event_key(&line.event)),
-        }
+    /// The table that tells what has failed.
+    fn failed(self, open: &OpenLane) -> Option<ExactTable> {
+        matches!(self, Naming::Attachment).then(|| open.failed.clone())
     }
+}
+
+/// Whether the events of this batch are read as in earlier runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// By the same mapping, as far as is known.
+    AsBefore,
+    /// By another mapping: all of the input is fed once more.
+    Anew,
+}
+
+/// A line that is not known from the log.
+struct Fresh {
+    line: Line,
+    /// Its id; nothing where it cannot be decoded.
+    id: Option<Uuid>,
+    failed: FailedBefore,
 }
 
 /// How much of the input was fed.
@@ -108,9 +124,11 @@ pub(crate) fn open(args: &FetchArgs) -> Result<Vec<input::Lines>> {
 struct Feeder {
     log: Arc<EmbeddedLog>,
     topic: String,
-    tables: Vec<ExactTable>,
+    table: ExactTable,
+    failed: Option<ExactTable>,
     naming: Naming,
-    in_log: HashSet<Uuid>,
+    reading: Reading,
+    earlier: Earlier,
     totals: Arc<Totals>,
 }
 
@@ -120,7 +138,8 @@ impl Feed {
         inputs: Vec<input::Lines>,
         world: &World,
         open: &OpenLane,
-        in_log: HashSet<Uuid>,
+        earlier: Earlier,
+        reading: Reading,
         stop: CancellationToken,
     ) -> Result<Self> {
         let totals = Arc::new(Totals::default());
@@ -128,9 +147,11 @@ impl Feed {
         let feeder = Feeder {
             log: world.log.clone(),
             topic: open.lane.topics.raw(),
-            tables: naming.tables(open),
+            table: naming.table(open),
+            failed: naming.failed(open),
             naming,
-            in_log,
+            reading,
+            earlier,
             totals: totals.clone(),
         };
         let (sender, batches) = mpsc::channel(BATCHES);
@@ -213,40 +234,66 @@ impl Feeder {
                 continue;
             }
             let count = new.len() as u64;
-            let messages: Vec<Message> = new.into_iter().map(message).collect();
-            patiently("appending events", || self.log.append(&self.topic, messages.clone())).await?;
+            patiently("appending events", || self.log.append(&self.topic, new.clone())).await?;
             self.totals.fed.fetch_add(count, Relaxed);
         }
         Ok(())
     }
 
     /// The lines whose attachment is neither in a table nor in the log.
-    async fn unknown(&self, batch: Vec<Line>) -> Result<Vec<(Line, Option<Uuid>)>> {
-        let with_id = batch.into_iter().map(|line| {
-            let id = self.naming.id(&line);
-            (line, id)
-        });
-        let fresh: Vec<_> =
-            with_id.filter(|(line, id)| !self.in_log.contains(&id.unwrap_or_else(|| ids::event_key(&line.event)))).collect();
-        let keys: Vec<Key> = fresh.iter().map(|(_, id)| inventory::key(id.unwrap_or_default())).collect();
-        let mut known = vec![false; keys.len()];
+    async fn unknown(&self, batch: Vec<Line>) -> Result<Vec<Message>> {
+        let fresh: Vec<Fresh> = batch.into_iter().filter_map(|line| self.fresh(line)).collect();
+        let keys: Vec<Key> = fresh.iter().map(|line| inventory::key(line.id.unwrap_or_default())).collect();
         let ask = |table: &ExactTable| {
             let (table, keys) = (table.clone(), keys.as_slice());
             async move { patiently("looking up what is known", || table.known(keys)).await }
         };
-        for found in futures::future::try_join_all(self.tables.iter().map(ask)).await? {
-            known.iter_mut().zip(found).for_each(|(known, found)| *known |= found);
-        }
-        let new: Vec<_> = fresh.into_iter().zip(known).filter(|(_, known)| !*known).map(|(line, _)| line).collect();
+        let failed = futures::future::try_join_all(self.failed.iter().map(ask));
+        let (known, failed) = futures::try_join!(ask(&self.table), failed)?;
+        // Another mapping may find attachments in events that have a row.
+        let anew = self.naming == Naming::Event && self.reading == Reading::Anew;
+        let new = fresh.into_iter().enumerate().filter_map(|(index, fresh)| {
+            let has_failed = failed.iter().any(|failed| failed[index]) && fresh.failed != FailedBefore::WithAnother;
+            let message = message(fresh);
+            match known[index] {
+                true => anew.then(|| remapped(message)),
+                false => (!has_failed).then_some(message),
+            }
+        });
+        let new: Vec<Message> = new.collect();
         let (lines, fed) = (self.totals.lines.load(Relaxed), self.totals.fed.load(Relaxed));
         self.totals.known.store(lines.saturating_sub(fed + new.len() as u64), Relaxed);
         Ok(new)
     }
+
+    /// The line, unless the log holds it.
+    fn fresh(&self, line: Line) -> Option<Fresh> {
+        let (id, failed) = match self.naming {
+            _ if line.truncated.is_some() => (None, FailedBefore::No),
+            Naming::Event => (Some(ids::event_key(&line.event)), FailedBefore::No),
+            Naming::Attachment => {
+                let url = source::url_of(&line.event, line.url_field.as_deref());
+                let id = url.as_deref().map(ids::url_media_id);
+                let failed = id.zip(url.as_deref()).map_or(FailedBefore::No, |(id, url)| self.earlier.failed(id, url));
+                (id, failed)
+            }
+        };
+        // What cannot be decoded is known by its bytes, but by another mapping it perhaps can be.
+        let looked_up = self.naming == Naming::Attachment || self.reading == Reading::AsBefore;
+        let known = looked_up && self.earlier.ids.contains(&id.unwrap_or_else(|| ids::event_key(&line.event)));
+        (!known && failed != FailedBefore::WithThisUrl).then_some(Fresh { line, id, failed })
+    }
 }
 
-fn message((line, id): (Line, Option<Uuid>)) -> Message {
+fn message(Fresh { line, id, .. }: Fresh) -> Message {
     let mut headers = vec![(HEADER_INPUT.to_owned(), Bytes::from(line.place))];
     headers.extend(line.url_field.map(|field| (HEADER_URL_FIELD.to_owned(), Bytes::from(field))));
     headers.extend(line.truncated.map(|length| (HEADER_TRUNCATED.to_owned(), Bytes::from(length.to_string()))));
     Message { key: id.map(|id| Bytes::from(id.to_string())), value: Some(line.event.into()), headers }
+}
+
+/// The same for an event that has a row, made by another mapping.
+fn remapped(mut message: Message) -> Message {
+    message.headers.push((HEADER_REMAPPED.to_owned(), Bytes::from_static(b"1")));
+    message
 }

@@ -10,6 +10,7 @@ mod failed_file;
 mod feed;
 mod patience;
 mod progress_bar;
+mod remap;
 mod signals;
 mod summary;
 mod watch;
@@ -36,6 +37,7 @@ use args::MaxFailed;
 use earlier::Earlier;
 use feed::Feed;
 pub(crate) use progress_bar::Display;
+use remap::Remap;
 pub(crate) use signals::Stop;
 use summary::Ended;
 pub(crate) use summary::Summary;
@@ -92,6 +94,7 @@ pub(crate) async fn fetch(args: &FetchArgs, stop: &Stop, display: &Display) -> R
     };
     let began = Instant::now();
     let world = World::open(&plan).await?;
+    let remap = Remap::of(&plan.place, &definition)?;
     plan.place.define(&definition)?;
     let [open] = world.lanes.as_slice() else { bail!("a batch has one source") };
     let earlier = Earlier::of(world.log.as_ref(), open).await?;
@@ -101,7 +104,7 @@ pub(crate) async fn fetch(args: &FetchArgs, stop: &Stop, display: &Display) -> R
         None => 0,
     };
     let mut stages = world.start(&plan, &Roles::all())?;
-    let mut feed = Feed::start(inputs, &world, open, earlier.ids, stop.draining())?;
+    let mut feed = Feed::start(inputs, &world, open, earlier, remap.reading, stop.draining())?;
     let mut watch = Watch::new(&plan);
     let mut brake = Brake { most: args.run.max_failed, said: None };
     let driven = drive(&mut stages, &mut feed, &world, &mut watch, stop, display, &mut brake).await;
@@ -113,6 +116,9 @@ pub(crate) async fn fetch(args: &FetchArgs, stop: &Stop, display: &Display) -> R
         format!("stopped; once the cause is removed, the same command goes on in {}", plan.place.root.display())
     })?;
     world.close().await?;
+    if feed.is_whole() {
+        remap.done()?;
+    }
     let failed = failed_file::write(&plan.place.root, world.log.as_ref(), &open.lane, &tables).await?;
     let gave_up = brake.at_end(open).map(|said| {
         let root = plan.place.root.display();

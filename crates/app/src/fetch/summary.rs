@@ -30,6 +30,12 @@ pub(crate) struct Summary {
     pub(crate) lines: u64,
     /// Of these, lines whose attachment was known already.
     pub(crate) known: u64,
+    /// Attachments that came again with the same URL within this run.
+    pub(crate) repeats: u64,
+    /// Events in which no attachment was found.
+    pub(crate) without_attachments: u64,
+    /// What is likely wrong with the run, though nothing failed.
+    pub(crate) warning: Option<String>,
     /// Attachments that this run added to the inventory.
     pub(crate) stored: u64,
     /// Dead letters of this run.
@@ -87,6 +93,9 @@ impl Summary {
         Summary {
             lines: totals.lines,
             known: totals.known,
+            repeats: Progress::get(&progress.repeats),
+            without_attachments: Progress::get(&progress.without_attachments),
+            warning: warning(progress),
             stored,
             failed: Progress::get(&progress.failed),
             causes,
@@ -125,6 +134,12 @@ impl fmt::Display for Summary {
         if self.unresolved > self.failed {
             writeln!(f, "Open     {} failures in all, with those of earlier runs", count(self.unresolved))?;
         }
+        if self.repeats > 0 {
+            writeln!(f, "Repeats  {} attachments came again with the same URL", count(self.repeats))?;
+        }
+        if let Some(warning) = &self.warning {
+            writeln!(f, "Warning  {warning}")?;
+        }
         writeln!(f, "Took     {:.1} s, {:.0} files/s, {} retries", self.seconds, self.files_per_second, count(self.retries))?;
         writeln!(f, "Slowest  {}", self.slowest)?;
         writeln!(f, "\nFiles    {}", self.files)?;
@@ -140,6 +155,14 @@ impl fmt::Display for Summary {
         }
         Ok(())
     }
+}
+
+/// A run in which no event had an attachment most likely looked for them at the wrong place.
+fn warning(progress: &Progress) -> Option<String> {
+    let (events, without) = (Progress::get(&progress.events), Progress::get(&progress.without_attachments));
+    (events > 0 && without == events).then(|| {
+        format!("no attachment was found in any of {events} events: is the expression for `attachments` right? (longshore map EVENT.json)")
+    })
 }
 
 impl Summary {

@@ -30,7 +30,7 @@ use uuid::Uuid;
 
 use crate::checksum::Promised;
 use crate::file_type::{self, FileTypeVerdict, FileTypes};
-use crate::format::{Columns, Task, VERSION};
+use crate::format::{Columns, HEADER_REMAPPED, Task, VERSION};
 use crate::ids;
 use crate::inventory::Shape;
 use crate::outcome::{Class, Failure, Reason};
@@ -162,11 +162,13 @@ pub struct Event {
 }
 
 impl Event {
-    /// The key of its row in the events table, for the event as it came.
+    /// The key of its row in the events table, for the event as it came. What is found in the same bytes may change with
+    /// the answer that enriches them, or with the mapping: then it is another row.
     pub fn key(&self, raw: &RawEvent<'_>) -> Uuid {
-        match raw.enrichment {
-            None => ids::event_key(raw.bytes),
-            Some(_) => ids::enriched_event_key(raw.bytes, self.media_ids.clone()),
+        let remapped = raw.headers.iter().any(|(name, _)| name == HEADER_REMAPPED);
+        match raw.enrichment.is_some() || remapped {
+            false => ids::event_key(raw.bytes),
+            true => ids::enriched_event_key(raw.bytes, self.media_ids.clone()),
         }
     }
 }
