@@ -34,8 +34,10 @@ pub enum Signal {
     Good,
     /// It answered; no file, but no complaint either.
     Alive,
-    /// It answered and is in trouble: it throttles, fails or breaks off.
+    /// It answered that it is asked too much.
     Strained,
+    /// It answered, and failed with this file: the file's fault, unless many fail.
+    Faulty,
     /// It did not answer, or only that it cannot.
     Dead,
     /// Nothing: the host was not asked, or the fault is ours.
@@ -48,13 +50,15 @@ impl Signal {
         match failure.reason {
             Reason::Lookup => Signal::Silent,
             _ if failure.class == Class::Throttled => Signal::Strained,
-            // A gateway speaks of what is behind it; 500 often speaks of one file only.
+            // A gateway speaks of what is behind it; 500 speaks of one file.
             Reason::HttpStatus if matches!(failure.http_status, Some(502..=504 | 520..=599)) => Signal::Dead,
-            Reason::HttpStatus if matches!(failure.http_status, Some(429 | 500..=599)) => Signal::Strained,
+            Reason::HttpStatus if failure.http_status == Some(429) => Signal::Strained,
+            Reason::HttpStatus if matches!(failure.http_status, Some(500..=599)) => Signal::Faulty,
             _ if failure.http_status.is_some() => Signal::Alive,
             Reason::Dns | Reason::Connect | Reason::Tls => Signal::Dead,
             Reason::ConnectTimeout | Reason::FirstByteTimeout | Reason::IdleTimeout => Signal::Dead,
-            Reason::HostThrottled | Reason::WrongLength | Reason::Protocol => Signal::Strained,
+            Reason::HostThrottled => Signal::Strained,
+            Reason::WrongLength | Reason::Protocol => Signal::Faulty,
             // Slowness alone is no complaint.
             Reason::TotalTimeout | Reason::TooSlow | Reason::TooLarge | Reason::Encoding | Reason::Checksum => Signal::Alive,
             _ => Signal::Silent,
@@ -165,6 +169,7 @@ impl<J> Host<J> {
         match signal {
             Signal::Good => self.rate.succeeded(),
             Signal::Strained | Signal::Dead => self.rate.complained(self.running),
+            Signal::Faulty => self.rate.failed(self.running),
             Signal::Alive | Signal::Silent => self.rate.ended(),
         }
         if breaking == Breaking::On {

@@ -157,6 +157,25 @@ fn a_complaint_halves_the_limit_once_a_round_and_a_round_of_successes_adds_one()
     assert_eq!(round(Signal::Strained), 1, "never none");
 }
 
+/// The downloads that a host gets at once, after `rounds` in which every nth file fails.
+fn limit_after(rounds: usize, nth: usize) -> usize {
+    let mut hosts = with_jobs(64, 100_000);
+    for round in 0..rounds {
+        for number in 0..start_all(&mut hosts, 0).len() {
+            hosts.done("h", if (round + number) % nth == 0 { Signal::Faulty } else { Signal::Good }, 0);
+        }
+    }
+    start_all(&mut hosts, 0).len()
+}
+
+#[test]
+fn a_host_with_some_broken_files_gets_as_many_as_another_and_one_that_mostly_fails_does_not() {
+    assert_eq!(limit_after(60, 20), 64, "one file in twenty");
+    assert_eq!(limit_after(60, 10), 64, "one in ten");
+    assert!(limit_after(60, 2) <= 16, "every other one: {}", limit_after(60, 2));
+    assert!(limit_after(60, 1) >= START / 2, "all of them: {}", limit_after(60, 1));
+}
+
 #[test]
 fn what_does_not_speak_of_the_host_changes_nothing() {
     let mut hosts = with_jobs(8, 1_000);
@@ -192,7 +211,7 @@ fn a_dead_host_is_probed_by_one_job_at_a_time_and_ever_less_often() {
 
 #[test]
 fn one_answer_closes_the_breaker_and_the_next_pause_is_short_again() {
-    for answer in [Signal::Good, Signal::Alive, Signal::Strained] {
+    for answer in [Signal::Good, Signal::Alive, Signal::Strained, Signal::Faulty] {
         let mut hosts = with_jobs(8, 1_000);
         fail_all(&mut hosts, 0);
         assert_eq!(fail_all(&mut hosts, FIRST_OPEN), 1);
@@ -249,15 +268,9 @@ fn failures_say_what_they_say_of_the_host() {
     for (signal, failures) in [
         (Signal::Dead, &[(Transient, Reason::Connect, None), (Transient, Reason::HttpStatus, Some(502))][..]),
         (Signal::Dead, &[(Transient, Reason::Dns, None), (Transient, Reason::IdleTimeout, None)]),
-        (
-            Signal::Strained,
-            &[
-                (Throttled, Reason::HostThrottled, Some(503)),
-                (Transient, Reason::HttpStatus, Some(429)),
-                (Transient, Reason::HttpStatus, Some(500)),
-            ],
-        ),
-        (Signal::Strained, &[(Transient, Reason::Protocol, None), (Transient, Reason::WrongLength, None)]),
+        (Signal::Strained, &[(Throttled, Reason::HostThrottled, Some(503)), (Transient, Reason::HttpStatus, Some(429))]),
+        (Signal::Faulty, &[(Transient, Reason::HttpStatus, Some(500)), (Transient, Reason::HttpStatus, Some(505))]),
+        (Signal::Faulty, &[(Transient, Reason::Protocol, None), (Transient, Reason::WrongLength, None)]),
         (
             Signal::Alive,
             &[
@@ -291,6 +304,7 @@ fn signal() -> impl Strategy<Value = Signal> {
         2 => Just(Signal::Good),
         1 => Just(Signal::Alive),
         1 => Just(Signal::Strained),
+        2 => Just(Signal::Faulty),
         4 => Just(Signal::Dead),
         1 => Just(Signal::Silent),
     ]

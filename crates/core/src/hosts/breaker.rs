@@ -35,7 +35,7 @@ impl Breaker {
             (Breaker::Closed { failures }, Signal::Dead) if failures + 1 >= FAILURES => open(FIRST_OPEN, now),
             (Breaker::Closed { failures }, Signal::Dead) => Breaker::Closed { failures: failures + 1 },
             (Breaker::HalfOpen { pause }, Signal::Dead) => open(pause.saturating_mul(2), now),
-            (Breaker::HalfOpen { .. }, Signal::Strained) => Breaker::NEW,
+            (Breaker::HalfOpen { .. }, Signal::Strained | Signal::Faulty) => Breaker::NEW,
             // The probe ended without asking: another one may go at once.
             (Breaker::HalfOpen { pause }, Signal::Silent) if running == 0 => Breaker::Open { until: now, pause },
             (_, Signal::Good | Signal::Alive) => Breaker::NEW,
