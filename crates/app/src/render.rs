@@ -5,9 +5,10 @@ use std::io::{self, IsTerminal, Write};
 
 use anyhow::{Context, Result};
 use comfy_table::{ContentArrangement, Table, presets};
+use longshore_core::format::ErrorNote;
 use longshore_core::row::Cell;
 use longshore_core::time::{self, Micros};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A table that fits the terminal; in a pipe it is as wide as its content.
 pub(crate) fn table<H: ToString>(header: impl IntoIterator<Item = H>) -> Table {
@@ -99,6 +100,17 @@ pub(crate) fn cell_json(cell: &Cell) -> Value {
         Cell::Date(days) => day(*days).into(),
         Cell::TextList(texts) => texts.as_slice().into(),
     }
+}
+
+/// A failure as JSON has it.
+pub(crate) fn note(error: &ErrorNote) -> Value {
+    json!({
+        "class": error.class,
+        "reason": error.reason,
+        "message": error.message,
+        "http_status": error.http_status,
+        "at": exact_time(error.at),
+    })
 }
 
 #[cfg(test)]

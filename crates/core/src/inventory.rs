@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::format::{Columns, DeadLetter, Stored};
 use crate::policy::redact::redact_url;
 use crate::row::{Cell, Column, Key, Kind, Row, TableSpec};
-use crate::source::{Event, RawEvent};
+use crate::source::{Event, RawEvent, cut};
 use crate::time::{self, Micros};
 
 /// The longest `error_message` in a row, in bytes.
@@ -157,7 +157,7 @@ impl Shape {
             Cell::Text(letter.source.clone()),
             Cell::Text(redact_url(&task.url)),
             Cell::Text(letter.status.as_str().to_owned()),
-            Cell::Text(cut(&format!("{}: {}", letter.error.reason, letter.error.message), MAX_MESSAGE)),
+            Cell::Text(cut(format!("{}: {}", letter.error.reason, letter.error.message), MAX_MESSAGE)),
             letter.error.http_status.map_or(Cell::Null, |status| Cell::Int64(i64::from(status))),
             Cell::Int64(i64::from(task.attempts.saturating_sub(1))),
             Cell::Int64(i64::from(letter.life)),
@@ -207,11 +207,6 @@ fn text(value: Option<&str>) -> Cell {
 
 fn timestamp(value: Option<Micros>) -> Cell {
     value.map_or(Cell::Null, Cell::Timestamp)
-}
-
-fn cut(text: &str, bytes: usize) -> String {
-    let end = (0..=bytes.min(text.len())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
-    text[..end].to_owned()
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use longshore_core::format::{ErrorNote, Task};
+use longshore_core::format::Task;
 use longshore_core::policy::redact::redact_url;
 use longshore_core::time;
 use longshore_log::EmbeddedView;
@@ -224,8 +224,8 @@ fn whole(entry: &Entry) -> Value {
     let mut fields = summary(entry);
     let Some(letter) = &entry.letter else { return Value::Object(fields) };
     fields.insert("input".to_owned(), letter.input.clone().into());
-    fields.insert("error".to_owned(), note(&letter.error));
-    fields.insert("first_error".to_owned(), letter.first_error.as_ref().map(note).into());
+    fields.insert("error".to_owned(), render::note(&letter.error));
+    fields.insert("first_error".to_owned(), letter.first_error.as_ref().map(render::note).into());
     if let Some(task) = &letter.task {
         fields.insert("task".to_owned(), whole_task(task));
     }
@@ -235,16 +235,6 @@ fn whole(entry: &Entry) -> Value {
         fields.insert("original".to_owned(), json!({ "bytes": bytes.len(), "text": text }));
     }
     Value::Object(fields)
-}
-
-fn note(error: &ErrorNote) -> Value {
-    json!({
-        "class": error.class,
-        "reason": error.reason,
-        "message": error.message,
-        "http_status": error.http_status,
-        "at": render::exact_time(error.at),
-    })
 }
 
 fn whole_task(task: &Task) -> Value {

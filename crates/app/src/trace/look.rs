@@ -17,7 +17,7 @@ use super::story::{Attachment, Stage, Standing, Step, Story};
 use super::wanted::{EventIds, Meant, Wanted};
 use crate::place::{Lane, Place};
 use crate::recorded;
-use crate::render::exact_time;
+use crate::render::{exact_time, note};
 use crate::walk::{Moment, Step as Walked, Walk};
 
 /// What an event waits for that has become tasks already.
@@ -328,16 +328,6 @@ fn task_facts(task: &Task, life: u32) -> Map<String, Value> {
         "first_error": task.first_error.as_ref().map(note),
         "last_error": task.last_error.as_ref().map(note),
     }))
-}
-
-fn note(error: &ErrorNote) -> Value {
-    json!({
-        "class": error.class,
-        "reason": error.reason,
-        "message": error.message,
-        "http_status": error.http_status,
-        "at": exact_time(error.at),
-    })
 }
 
 fn error_line(error: &ErrorNote) -> String {

@@ -411,7 +411,8 @@ fn bounded_time(text: Option<&str>) -> Option<String> {
     text.map(str::trim).filter(|text| (1..=TIME_BYTES).contains(&text.len())).map(str::to_owned)
 }
 
-fn cut(mut text: String, bytes: usize) -> String {
+/// The text, cut to at most so many bytes.
+pub(crate) fn cut(mut text: String, bytes: usize) -> String {
     let end = (0..=bytes.min(text.len())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
     text.truncate(end);
     text
