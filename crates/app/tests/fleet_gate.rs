@@ -68,7 +68,7 @@ fn the_fleet_is_exact_under_failure() {
 
     let chaos = Chaos::new(size.intervals, seed);
     let told = std::thread::scope(|scope| {
-        let producing = scope.spawn(|| producer::send(fleet.log(), fleet::TOPIC, &plan.sends, size.arrival));
+        let producing = scope.spawn(|| producer::send(fleet.log(), &fleet.events(), &plan.sends, size.arrival));
         let told = chaos.run(&mut workers, &broker, size.arrival);
         producing.join().unwrap();
         told

@@ -19,16 +19,12 @@ use serde_json::Value;
 
 use crate::batch::{Finished, finish, longshore};
 
-/// The topic that events arrive in.
-pub(crate) const TOPIC: &str = "xact.events.raw";
-/// The topic of dead letters.
-pub(crate) const DEAD_LETTERS: &str = "xact.downloads.dlq";
-
 /// A directory with `longshore.yaml`, files, tables and logs. It is kept when the test fails.
 #[derive(Debug)]
 pub(crate) struct Fleet {
     root: Root,
     log: String,
+    source: &'static str,
 }
 
 #[derive(Debug)]
@@ -48,18 +44,32 @@ impl Fleet {
     pub(crate) fn with_broker(session_timeout: Duration) -> (Fleet, Mutex<Broker>) {
         let root = tempfile::tempdir().unwrap();
         let broker = Broker::start_in(&root.path().join("kafka"));
-        let fleet = Self::on(root, broker.address(), session_timeout);
-        let created = fleet.finish("topics", &["create"]);
-        assert_eq!(created.code, Some(0), "{created:?}");
+        let fleet = Self::on(root, broker.address(), "xact", session_timeout);
+        fleet.create_topics();
         (fleet, Mutex::new(broker))
     }
 
-    /// A fleet on a broker that is somebody else's, and may be away.
-    pub(crate) fn on(root: tempfile::TempDir, broker: &str, session_timeout: Duration) -> Fleet {
-        let configuration = configuration(broker, session_timeout);
+    /// A fleet whose source has this name, on a broker that is somebody else's and may be away. It has no topics yet.
+    pub(crate) fn on(root: tempfile::TempDir, broker: &str, source: &'static str, session_timeout: Duration) -> Fleet {
+        let configuration = configuration(broker, source, session_timeout);
         std::fs::write(root.path().join("longshore.yaml"), configuration).unwrap();
         std::fs::create_dir_all(root.path().join("logs")).unwrap();
-        Fleet { log: broker.to_owned(), root: Root(Some(root)) }
+        Fleet { log: broker.to_owned(), root: Root(Some(root)), source }
+    }
+
+    pub(crate) fn create_topics(&self) {
+        let created = self.finish("topics", &["create"]);
+        assert_eq!(created.code, Some(0), "{created:?}");
+    }
+
+    /// The topic that events arrive in.
+    pub(crate) fn events(&self) -> String {
+        format!("{}.events.raw", self.source)
+    }
+
+    /// The topic of this name among those of downloads: `pending`, `results`, `dlq`.
+    pub(crate) fn downloads(&self, name: &str) -> String {
+        format!("{}.downloads.{name}", self.source)
     }
 
     /// The broker's address.
@@ -123,7 +133,7 @@ impl Fleet {
     }
 }
 
-fn configuration(broker: &str, session_timeout: Duration) -> String {
+fn configuration(broker: &str, source: &str, session_timeout: Duration) -> String {
     format!(
         "
 log: kafka://{broker}
@@ -135,9 +145,8 @@ shutdown_grace: 10s
 record: {{events_freshness: 1s}}
 download: {{timeouts: {{connect: 2s, first_byte: 5s, idle: 2s, total: 10s}}}}
 sources:
-  - name: xact
+  - name: {source}
     preset: xact
-    topic: {TOPIC}
     allow_hosts: [127.0.0.1]
     allow_private: [127.0.0.1/32]
     allow_http: true

@@ -85,16 +85,18 @@ impl Plan {
         plan
     }
 
-    /// Files whose bytes are known alone: those of this path, under this many events.
-    pub(crate) fn of_good_files(origin: &Origin, prefix: &str, events: u64) -> Plan {
-        let mut plan = Plan::default();
-        for number in 0..events {
-            let path = format!("/good/{prefix}/{number}.pdf");
-            let event = plan.noted(&format!("{prefix}-{number:06}"), &origin.url(&path), End::File(path.clone()), 0);
-            plan.sends.push(event);
-        }
-        plan.distinct = plan.sends.len();
-        plan
+    /// Adds events whose files take a moment to come; returns them to be sent.
+    pub(crate) fn add_files(&mut self, origin: &Origin, prefix: &str, events: u64) -> Vec<Event> {
+        let file = |number| format!("/slow-100/{prefix}/{number}.pdf");
+        let paths: Vec<String> = (0..events).map(file).collect();
+        let noted = paths
+            .into_iter()
+            .enumerate()
+            .map(|(number, path)| self.noted(&format!("{prefix}-{number:06}"), &origin.url(&path), End::File(path.clone()), 0));
+        let added: Vec<Event> = noted.collect();
+        self.sends.extend_from_slice(&added);
+        self.distinct = self.sends.len();
+        added
     }
 
     /// One event, whose end is noted. The version makes the time, so that other versions are other bytes.

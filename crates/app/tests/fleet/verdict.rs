@@ -17,9 +17,9 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::Fleet;
 use super::plan::{End, Plan};
 use super::workers::Workers;
-use super::{DEAD_LETTERS, Fleet};
 use crate::batch::sha256;
 
 /// How many faults of a kind are named.
@@ -128,7 +128,8 @@ fn events(fleet: &Fleet, plan: &Plan, faults: &mut Faults) {
 
 /// Every poison event has a dead letter with its bytes. It may have several: a letter is told again after a kill.
 fn poison(fleet: &Fleet, plan: &Plan, faults: &mut Faults) {
-    let letters: BTreeSet<Vec<u8>> = values(fleet.log(), DEAD_LETTERS).iter().filter_map(|value| original(value)).collect();
+    let letters: BTreeSet<Vec<u8>> =
+        values(fleet.log(), &fleet.downloads("dlq")).iter().filter_map(|value| original(value)).collect();
     for lost in plan.poison.difference(&letters) {
         faults.add("lost: poison without a dead letter", String::from_utf8_lossy(lost));
     }

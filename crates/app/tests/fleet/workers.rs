@@ -77,7 +77,7 @@ impl<'a> Workers<'a> {
 
     /// How many of a role run.
     pub(crate) fn of(&self, role: &str) -> usize {
-        self.alive.iter().filter(|worker| worker.role == role).count()
+        self.with_role(role).len()
     }
 
     /// Fails when one has ended that should not have, or not ended that should have.
@@ -104,16 +104,32 @@ impl<'a> Workers<'a> {
         while !self.alive.is_empty() {
             self.leave(0);
         }
-        while !self.leaving.is_empty() {
-            self.watch();
+        while !self.none_leaving() {
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// The places of those of a role, the newest last.
+    pub(crate) fn with_role(&self, role: &str) -> Vec<usize> {
+        (0..self.alive.len()).filter(|n| self.alive[*n].role == role).collect()
+    }
+
+    /// Whether all that were told to stop have ended.
+    pub(crate) fn none_leaving(&mut self) -> bool {
+        self.watch();
+        self.leaving.is_empty()
     }
 
     /// Sends a signal to one.
     pub(crate) fn signal(&self, index: usize, signal_: Signal) {
         signal(&self.alive[index].child, signal_);
     }
+}
+
+/// What all processes have said so far.
+pub(crate) fn said(fleet: &Fleet) -> String {
+    let logs = std::fs::read_dir(fleet.root().join("logs")).unwrap();
+    logs.map(|log| std::fs::read_to_string(log.unwrap().path()).unwrap()).collect()
 }
 
 impl Drop for Workers<'_> {
