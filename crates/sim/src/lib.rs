@@ -5,12 +5,15 @@
 //! ```
 //! A test runs on `#[tokio::test(start_paused = true)]`: time passes only when everybody waits, so that a day takes
 //! milliseconds. All chance comes from [`Dice`] with the world's seed; a world that fails says how to repeat it.
+//!
+//! Beside that world, [`services`] start the real servers that some tests need.
 #![allow(clippy::unwrap_used)]
 
 mod dice;
 mod faults;
 mod log;
 mod origin;
+pub mod services;
 mod store;
 mod table;
 mod world;
