@@ -14,6 +14,7 @@
 mod catalog;
 mod codec;
 pub mod conformance;
+pub mod kafka;
 mod consumer;
 mod embedded;
 mod error;

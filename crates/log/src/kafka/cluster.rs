@@ -1,0 +1,100 @@
+//! The cluster as one asks it: which topics there are, what is committed, where partitions begin and end.
+//!
+//! Every call blocks for a round trip or two, at most [`ANSWER`]; callers are threads of their own.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use longshore_stages::ports::LogError;
+use rdkafka::admin::AdminClient;
+use rdkafka::error::KafkaError;
+
+use super::context::Told;
+use super::fault;
+use super::native::{self, Committed, End, TopicId};
+use super::settings::Settings;
+
+/// The longest wait for an answer.
+pub(super) const ANSWER: Duration = Duration::from_secs(10);
+
+/// A partition by its topic's name and its number.
+pub(super) type Place = (String, i32);
+
+/// A connection to the cluster.
+pub(super) struct Cluster {
+    admin: AdminClient<Told>,
+    brokers: String,
+}
+
+impl Cluster {
+    /// A client; nothing is dialled yet.
+    pub(super) fn new(settings: &Settings) -> Result<Self, LogError> {
+        let admin = made(&settings.brokers, settings.admin().create_with_context(Told::default()))?;
+        Ok(Cluster { admin, brokers: settings.brokers.clone() })
+    }
+
+    pub(super) fn admin(&self) -> &AdminClient<Told> {
+        &self.admin
+    }
+
+    /// All topics with their partitions.
+    pub(super) fn topics(&self, patience: Duration) -> Result<BTreeMap<String, Vec<i32>>, LogError> {
+        let metadata = self.admin.inner().fetch_metadata(None, patience).map_err(|error| self.unreachable(&error))?;
+        let topic = |topic: &rdkafka::metadata::MetadataTopic| {
+            let partitions = topic.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect();
+            (topic.name().to_owned(), partitions)
+        };
+        Ok(metadata.topics().iter().filter(|one| !one.partitions().is_empty()).map(topic).collect())
+    }
+
+    /// The fewest replicas that any partition of each topic has.
+    pub(super) fn replicas(&self) -> Result<BTreeMap<String, usize>, LogError> {
+        let metadata = self.admin.inner().fetch_metadata(None, ANSWER).map_err(|error| self.unreachable(&error))?;
+        let fewest = |topic: &rdkafka::metadata::MetadataTopic| topic.partitions().iter().map(|p| p.replicas().len()).min();
+        Ok(metadata.topics().iter().filter_map(|topic| Some((topic.name().to_owned(), fewest(topic)?))).collect())
+    }
+
+    /// The error of a cluster that cannot be asked, with the reason that the client has for it.
+    fn unreachable(&self, error: &KafkaError) -> LogError {
+        let what = format!("the brokers {}", self.brokers);
+        match self.admin.inner().context().last_error() {
+            Some((code, reason)) => match fault::of("asking", &what, code) {
+                LogError::Fatal(text) => LogError::Fatal(text),
+                LogError::Unavailable(_) => {
+                    LogError::Unavailable(format!("Kafka does not answer at {}: {reason}: it is tried again", self.brokers))
+                }
+            },
+            None => fault::of_error("asking", &what, error),
+        }
+    }
+
+    /// The ids of those of these topics that are there.
+    pub(super) fn ids(&self, topics: &[&str], patience: Duration) -> Result<BTreeMap<String, TopicId>, LogError> {
+        native::topic_ids(self.admin.inner(), topics, patience).map_err(|code| fault::of("describing", "topics", code))
+    }
+
+    /// What a group has committed, by its whole name.
+    pub(super) fn committed(&self, group: &str) -> Result<Vec<Committed>, LogError> {
+        native::committed(self.admin.inner(), group, ANSWER).map_err(|code| fault::of("reading the positions of", group, code))
+    }
+
+    /// Where these partitions begin and end; those that are not there are left out.
+    pub(super) fn bounds(&self, partitions: &[Place]) -> Result<BTreeMap<Place, (u64, u64)>, LogError> {
+        let ask = |end| {
+            native::ends(self.admin.inner(), partitions, end, ANSWER)
+                .map_err(|code| fault::of("reading the bounds of", "partitions", code))
+        };
+        let (begins, ends) = (ask(End::Earliest)?, ask(End::Latest)?);
+        let both = begins.into_iter().filter_map(|(place, begin)| {
+            let end = *ends.get(&place)?;
+            let begin = u64::try_from(begin).ok()?;
+            Some((place, (begin, u64::try_from(end).ok()?.max(begin))))
+        });
+        Ok(both.collect())
+    }
+}
+
+/// What could not be made because of its settings.
+pub(super) fn made<T>(brokers: &str, result: Result<T, KafkaError>) -> Result<T, LogError> {
+    result.map_err(|error| LogError::Fatal(format!("a client of Kafka at {brokers} cannot be made: {error}: check kafka.properties")))
+}

@@ -1,0 +1,518 @@
+//! The thread of a group's member: it keeps the member in its group whatever its stage is busy with.
+//!
+//! *Owns*: the client, its partitions and their queues, when a rebalance is answered. *Does not own*: what the records
+//! mean, nor when to commit (the stage asks), nor where reading begins ([`super::position`]).
+//!
+//! ```text
+//! group ─▶ Assign ─▶ positions are found ─▶ taken over ─▶ flowing ─▶ Revoke ─▶ ending ─ released, or the grace is over ─▶ given up
+//!                                                            └─ lost (the session ended) ─▶ given up at once
+//! ```
+//! Each partition has a queue of its own in the client, so that a partition which is paused costs nothing: nobody polls its
+//! queue, while the thread goes on answering the group. What the stage has not taken is bounded: two batches here, and in the
+//! client a number of bytes for each partition.
+//! Promises: 3 (commits are the stage's watermarks, under the assignment they belong to), 4, 5.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use longshore_stages::ports::{Delivery, Epoch, LogError, Partition, Received};
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::cluster::Cluster;
+use super::context::{CommitEnd, MemberContext, Rebalance, give, locked, take};
+use super::fault;
+use super::member::{Answer, BATCHES, Shared, Wish};
+use super::native::TopicId;
+use super::position::{self, Start};
+use super::record;
+
+/// The most that one delivery brings.
+const BATCH_RECORDS: usize = 2_000;
+const BATCH_BYTES: usize = 1 << 20;
+/// The longest sleep: the client's own queue is looked at this often.
+const LONGEST_SLEEP: Duration = Duration::from_millis(100);
+/// How long a stage may take to answer a revocation; then the partition is given up, and what completes counts no more.
+const REVOKED: Duration = Duration::from_secs(30);
+/// How long a commit may take.
+const COMMITTED: Duration = Duration::from_secs(10);
+/// The wait before positions that could not be found are looked for again.
+const AGAIN: Duration = Duration::from_millis(500);
+/// How often it is looked whether a topic is still the one that it was.
+const SAME_TOPICS: Duration = Duration::from_secs(10);
+
+pub(super) type Client = BaseConsumer<MemberContext>;
+
+/// An assigned partition.
+struct Lane {
+    partition: Partition,
+    epoch: Epoch,
+    queue: PartitionQueue<MemberContext>,
+    topic: TopicId,
+    /// The offset that reading goes on at.
+    next: u64,
+    committed: u64,
+    flow: Flow,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Flowing,
+    /// Revoked: commits are still taken.
+    Ending,
+    /// The topic was made anew; once released, reading begins again here.
+    Anew(u64),
+}
+
+/// A rebalance that is not answered yet.
+enum Answering {
+    /// Positions are still to be found.
+    Assign(TopicPartitionList, Instant),
+    /// Until these are released, or the time is over.
+    Revoke(TopicPartitionList, Vec<Partition>, Instant),
+}
+
+/// A commit under way.
+struct Committing {
+    partition: Partition,
+    watermark: u64,
+    since: Instant,
+    answer: Answer,
+}
+
+/// What a member's thread works with.
+pub(super) struct Poller {
+    client: Arc<Client>,
+    cluster: Arc<Cluster>,
+    shared: Arc<Shared>,
+    epochs: Arc<super::Epochs>,
+    /// The group's whole name.
+    group: String,
+    lanes: Vec<Lane>,
+    turn: usize,
+    answering: Option<Answering>,
+    committing: Vec<Committing>,
+    looked: Instant,
+}
+
+impl Poller {
+    pub(super) fn new(
+        client: Client,
+        cluster: Arc<Cluster>,
+        shared: Arc<Shared>,
+        epochs: Arc<super::Epochs>,
+        group: String,
+    ) -> Self {
+        let (lanes, committing) = (Vec::new(), Vec::new());
+        let client = Arc::new(client);
+        Poller { client, cluster, shared, epochs, group, lanes, turn: 0, answering: None, committing, looked: Instant::now() }
+    }
+
+    /// Runs until the stage leaves, or the group cannot be served any more.
+    pub(super) fn run(mut self) {
+        let ended = loop {
+            match self.round() {
+                Ok(Round::Left) => break None,
+                Ok(Round::Busy) => {}
+                Ok(Round::Idle) => self.shared.sleep(LONGEST_SLEEP),
+                Err(error) => break Some(error.to_string()),
+            }
+        };
+        self.end(ended);
+    }
+
+    fn round(&mut self) -> Result<Round, LogError> {
+        self.serve()?;
+        if self.grant()? == Round::Left {
+            return Ok(Round::Left);
+        }
+        self.answer_rebalance()?;
+        self.settle_commits();
+        self.look_at_topics()?;
+        self.read()
+    }
+
+    /// Leaves the group; all that is held is forgotten, and who still asks is told that it is over.
+    fn end(self, broken: Option<String>) {
+        self.client.context().closing.store(true, Ordering::Relaxed);
+        self.shared.tell(|state| {
+            state.held.clear();
+            state.records.clear();
+            state.wishes.clear();
+            state.broken = broken;
+        });
+        drop(self.lanes);
+        // The last handle: dropping it closes the consumer.
+        drop(self.client);
+    }
+
+    /// Hears everything that the client has to say: rebalances, ends of commits, errors.
+    fn serve(&mut self) -> Result<(), LogError> {
+        let client = self.client.clone();
+        loop {
+            let heard = client.context().told.count();
+            match client.poll(Duration::ZERO) {
+                // Records come from the partitions' own queues only.
+                Some(Ok(message)) => drop(message),
+                Some(Err(error)) => self.trouble(&error)?,
+                None if client.context().told.count() == heard => return Ok(()),
+                None => {}
+            }
+        }
+    }
+
+    /// What an error means for the stage.
+    fn trouble(&mut self, error: &KafkaError) -> Result<(), LogError> {
+        let code = error.rdkafka_error_code();
+        if let KafkaError::MessageConsumptionFatal(code) = error {
+            return Err(self.fault(*code));
+        }
+        match code {
+            Some(Code::PartitionEOF) | None => Ok(()),
+            Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => self.out_of_range(),
+            // The group is joined again by itself.
+            Some(Code::PollExceeded) => {
+                tracing::warn!(group = self.group, "the group took this consumer for dead");
+                Ok(())
+            }
+            Some(code) => match self.fault(code) {
+                LogError::Fatal(text) => Err(LogError::Fatal(text)),
+                LogError::Unavailable(text) => {
+                    self.shared.tell(|state| state.trouble = Some(text));
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    fn fault(&self, code: Code) -> LogError {
+        match code {
+            Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::TopicAuthorizationFailed => {
+                fault::of("reading", "a topic", code)
+            }
+            code => fault::of("reading as the group", &self.group, code),
+        }
+    }
+
+    /// Reading cannot go on where it was: the topic was made anew, or records are gone that nobody has read.
+    fn out_of_range(&mut self) -> Result<(), LogError> {
+        let begun_anew = self.find_topics_made_anew()?;
+        let places: Vec<_> = self.lanes.iter().map(|lane| record::place(&lane.partition)).collect();
+        let bounds = self.cluster.bounds(&places)?;
+        for lane in self.lanes.iter().filter(|lane| lane.flow == Flow::Flowing) {
+            if let Some((begin, end)) = bounds.get(&record::place(&lane.partition))
+                && !(*begin..=*end).contains(&lane.next)
+            {
+                return Err(position::out_of_range(&self.group, &lane.partition, lane.next, *begin, *end));
+            }
+        }
+        if begun_anew == 0 {
+            tracing::warn!(group = self.group, "the broker refused an offset that is there by now");
+        }
+        Ok(())
+    }
+
+    /// Does what the stage wishes.
+    fn grant(&mut self) -> Result<Round, LogError> {
+        let wishes = self.shared.with(|state| std::mem::take(&mut state.wishes));
+        let mut commits = Vec::new();
+        for wish in wishes {
+            match wish {
+                Wish::Close => return Ok(Round::Left),
+                Wish::Release { partition, epoch, answer } => {
+                    self.release(&partition, epoch)?;
+                    let _ = answer.send(Ok(()));
+                }
+                Wish::Commit { partition, epoch, watermark, answer } => match self.commits(&partition, epoch, watermark) {
+                    true => commits.push(Committing { partition, watermark, since: Instant::now(), answer }),
+                    false => drop(answer.send(Ok(()))),
+                },
+            }
+        }
+        self.commit(commits);
+        Ok(Round::Busy)
+    }
+
+    /// Whether a watermark is to be committed: its assignment stands, and it lies above what is committed.
+    fn commits(&self, partition: &Partition, epoch: Epoch, watermark: u64) -> bool {
+        let lane = self.lanes.iter().find(|lane| lane.partition == *partition && lane.epoch == epoch);
+        lane.is_some_and(|lane| watermark > lane.committed && !matches!(lane.flow, Flow::Anew(_)))
+    }
+
+    fn commit(&mut self, commits: Vec<Committing>) {
+        if commits.is_empty() {
+            return;
+        }
+        let mut list = TopicPartitionList::with_capacity(commits.len());
+        for commit in &commits {
+            let topic = self.lanes.iter().find(|lane| lane.partition == commit.partition).map(|lane| lane.topic.as_str());
+            position::add(&mut list, &commit.partition, commit.watermark, topic.unwrap_or_default());
+        }
+        match self.client.commit(&list, CommitMode::Async) {
+            Ok(()) => self.committing.extend(commits),
+            Err(error) => {
+                let error = fault::of_error("committing a position of", &self.group, &error);
+                commits.into_iter().for_each(|commit| drop(commit.answer.send(Err(error.clone()))));
+            }
+        }
+    }
+
+    /// Tells who waits for commits that have ended.
+    fn settle_commits(&mut self) {
+        let ends = std::mem::take(&mut *locked(&self.client.context().commits));
+        for end in ends {
+            self.settle(&end);
+        }
+        let (late, rest) = std::mem::take(&mut self.committing).into_iter().partition(|one| one.since.elapsed() > COMMITTED);
+        self.committing = rest;
+        for commit in late {
+            let error = fault::of("committing a position of", &self.group, Code::OperationTimedOut);
+            let _ = commit.answer.send(Err(error));
+        }
+    }
+
+    fn settle(&mut self, end: &CommitEnd) {
+        let of_it = |partition: &Partition| *partition.topic == *end.topic && i64::from(partition.index) == i64::from(end.partition);
+        let offset = u64::try_from(end.offset).unwrap_or(0);
+        let lane = self.lanes.iter_mut().find(|lane| of_it(&lane.partition));
+        if let (Some(lane), None) = (lane, end.error) {
+            lane.committed = lane.committed.max(offset);
+        }
+        let (ended, rest) =
+            std::mem::take(&mut self.committing).into_iter().partition(|one| of_it(&one.partition) && one.watermark <= offset);
+        self.committing = rest;
+        for commit in ended {
+            let result = end.error.map_or(Ok(()), |code| Err(fault::of("committing a position of", &self.group, code)));
+            let _ = commit.answer.send(result);
+        }
+    }
+
+    fn answer_rebalance(&mut self) -> Result<(), LogError> {
+        if self.answering.is_none() {
+            let next = locked(&self.client.context().rebalances).pop_front();
+            self.answering = match next {
+                None => return Ok(()),
+                Some(Rebalance::Assign(partitions)) => Some(Answering::Assign(partitions, Instant::now())),
+                Some(Rebalance::Revoke { partitions, lost }) => self.revoke(partitions, lost),
+            };
+        }
+        match self.answering.take() {
+            Some(Answering::Assign(partitions, at)) if at <= Instant::now() => self.assign(partitions),
+            Some(Answering::Revoke(partitions, open, until)) if open.is_empty() || until <= Instant::now() => {
+                if !open.is_empty() {
+                    tracing::warn!(group = self.group, "a stage did not answer a revocation in time; what it does there is done again elsewhere");
+                }
+                self.give_up(&partitions)
+            }
+            other => {
+                self.answering = other;
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes partitions over, once it is known where reading them begins.
+    fn assign(&mut self, partitions: TopicPartitionList) -> Result<(), LogError> {
+        let starts = match position::find(&self.client, &self.cluster, &self.group, &partitions) {
+            Ok(starts) => starts,
+            Err(LogError::Unavailable(text)) => {
+                tracing::warn!(group = self.group, error = text, "where reading begins could not be found out");
+                self.shared.tell(|state| state.trouble = Some(text));
+                self.answering = Some(Answering::Assign(partitions, Instant::now() + AGAIN));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let mut positioned = partitions.clone();
+        for start in &starts {
+            let offset = Offset::Offset(i64::try_from(start.position).unwrap_or(i64::MAX));
+            let place = record::place(&start.partition);
+            positioned.set_partition_offset(&place.0, place.1, offset).map_err(|e| fault::of_error("assigning", &place.0, &e))?;
+        }
+        let lanes = starts.into_iter().map(|start| self.lane(start)).collect::<Result<Vec<_>, _>>()?;
+        take(&self.client, &positioned).map_err(|error| fault::of_error("joining the group", &self.group, &error))?;
+        for lane in lanes {
+            self.announce(&lane);
+            self.lanes.push(lane);
+        }
+        Ok(())
+    }
+
+    fn lane(&self, start: Start) -> Result<Lane, LogError> {
+        let Start { partition, position, committed, topic } = start;
+        let (name, index) = record::place(&partition);
+        let Some(mut queue) = self.client.split_partition_queue(&name, index) else {
+            return Err(fault::of("reading", &name, Code::UnknownPartition));
+        };
+        let shared = self.shared.clone();
+        queue.set_nonempty_callback(move || shared.wake());
+        let epoch = self.epochs.next();
+        Ok(Lane { partition, epoch, queue, topic, next: position, committed, flow: Flow::Flowing })
+    }
+
+    fn announce(&self, lane: &Lane) {
+        let (partition, epoch, position) = (lane.partition.clone(), lane.epoch, lane.next);
+        tracing::debug!(group = self.group, topic = %partition.topic, partition = partition.index, position, "assigned");
+        self.shared.tell(|state| {
+            state.paused.remove(&partition);
+            state.held.insert(partition.clone(), epoch);
+            state.notices.push_back(Delivery::Assigned { partition, epoch, position });
+        });
+    }
+
+    /// Begins to give partitions up: the stage is told, and has to answer unless they are lost already.
+    fn revoke(&mut self, partitions: TopicPartitionList, lost: bool) -> Option<Answering> {
+        let named = position::partitions(&partitions);
+        let mut open = Vec::new();
+        for lane in self.lanes.iter_mut().filter(|lane| named.contains(&lane.partition)) {
+            tracing::debug!(group = self.group, topic = %lane.partition.topic, partition = lane.partition.index, lost, "revoked");
+            lane.flow = Flow::Ending;
+            self.shared.tell(|state| withdraw(state, &lane.partition, lane.epoch));
+            open.push(lane.partition.clone());
+        }
+        if lost {
+            tracing::warn!(group = self.group, "the group gave this consumer's partitions to others: it did not hear of it in time");
+            open.clear();
+        }
+        Some(Answering::Revoke(partitions, open, Instant::now() + REVOKED))
+    }
+
+    fn give_up(&mut self, partitions: &TopicPartitionList) -> Result<(), LogError> {
+        let named = position::partitions(partitions);
+        self.shared.with(|state| state.held.retain(|partition, _| !named.contains(partition)));
+        self.lanes.retain(|lane| !named.contains(&lane.partition));
+        give(&self.client, partitions).map_err(|error| fault::of_error("giving up partitions of", &self.group, &error))
+    }
+
+    fn release(&mut self, partition: &Partition, epoch: Epoch) -> Result<(), LogError> {
+        if let Some(Answering::Revoke(_, open, _)) = &mut self.answering {
+            open.retain(|one| one != partition);
+        }
+        self.shared.with(|state| drop(state.held.remove(partition)));
+        let Some(lane) = self.lanes.iter_mut().find(|lane| lane.partition == *partition && lane.epoch == epoch) else {
+            return Ok(());
+        };
+        if let Flow::Anew(begin) = lane.flow {
+            return self.begin_anew(partition, begin);
+        }
+        Ok(())
+    }
+
+    /// Reads a topic that was made anew from where it begins, as another assignment.
+    fn begin_anew(&mut self, partition: &Partition, begin: u64) -> Result<(), LogError> {
+        let (name, index) = record::place(partition);
+        let offset = Offset::Offset(i64::try_from(begin).unwrap_or(i64::MAX));
+        self.client.seek(&name, index, offset, COMMITTED).map_err(|error| fault::of_error("reading", &name, &error))?;
+        let epoch = self.epochs.next();
+        if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.partition == *partition) {
+            (lane.epoch, lane.next, lane.committed, lane.flow) = (epoch, begin, 0, Flow::Flowing);
+        }
+        if let Some(lane) = self.lanes.iter().find(|lane| lane.partition == *partition) {
+            self.announce(lane);
+        }
+        Ok(())
+    }
+
+    fn look_at_topics(&mut self) -> Result<(), LogError> {
+        if self.looked.elapsed() >= SAME_TOPICS {
+            self.find_topics_made_anew()?;
+        }
+        Ok(())
+    }
+
+    /// Looks whether topics were deleted and made again, and has the stage give up what it holds of them.
+    fn find_topics_made_anew(&mut self) -> Result<usize, LogError> {
+        self.looked = Instant::now();
+        let mut names: Vec<&str> = self.lanes.iter().map(|lane| &*lane.partition.topic).collect();
+        names.dedup();
+        if names.is_empty() {
+            return Ok(0);
+        }
+        // A look that fails now is repeated soon.
+        let Ok(ids) = self.cluster.ids(&names, Duration::from_secs(2)) else { return Ok(0) };
+        let anew = |lane: &Lane| ids.get(&*lane.partition.topic).is_some_and(|id| *id != lane.topic);
+        let places: Vec<_> = self.lanes.iter().filter(|lane| anew(lane)).map(|lane| record::place(&lane.partition)).collect();
+        let Ok(bounds) = self.cluster.bounds(&places) else { return Ok(0) };
+        for lane in self.lanes.iter_mut().filter(|lane| lane.flow == Flow::Flowing && anew(lane)) {
+            let begin = bounds.get(&record::place(&lane.partition)).map_or(0, |(begin, _)| *begin);
+            tracing::warn!(group = self.group, topic = %lane.partition.topic, partition = lane.partition.index, "the topic was made anew; it is read from its beginning");
+            lane.flow = Flow::Anew(begin);
+            lane.topic = ids.get(&*lane.partition.topic).cloned().unwrap_or_default();
+            self.shared.tell(|state| withdraw(state, &lane.partition, lane.epoch));
+        }
+        Ok(places.len())
+    }
+
+    /// Reads a batch of the next partition in turn, if there is room for one.
+    fn read(&mut self) -> Result<Round, LogError> {
+        let count = self.lanes.len();
+        for n in 0..count {
+            let chosen = (self.turn + n) % count;
+            let lane = &self.lanes[chosen];
+            let wanted = self.shared.with(|state| state.records.len() < BATCHES && !state.paused.contains(&lane.partition));
+            if lane.flow != Flow::Flowing || !wanted {
+                continue;
+            }
+            let records = self.batch(chosen)?;
+            if !records.is_empty() {
+                self.turn = chosen + 1;
+                self.deliver(chosen, records);
+                return Ok(Round::Busy);
+            }
+        }
+        Ok(Round::Idle)
+    }
+
+    fn batch(&mut self, chosen: usize) -> Result<Vec<Received>, LogError> {
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        while records.len() < BATCH_RECORDS && bytes < BATCH_BYTES {
+            match self.lanes[chosen].queue.poll(Duration::ZERO) {
+                None => break,
+                Some(Ok(message)) => {
+                    let received = record::received(&message);
+                    // After a seek the client may still hold what it read before.
+                    if received.offset >= self.lanes[chosen].next {
+                        self.lanes[chosen].next = received.offset + 1;
+                        bytes += received.message.bytes();
+                        records.push(received);
+                    }
+                }
+                Some(Err(error)) => {
+                    let error = match error {
+                        KafkaError::PartitionEOF(_) => continue,
+                        error => error,
+                    };
+                    self.trouble(&error)?;
+                    break;
+                }
+            }
+        }
+        Ok(records)
+    }
+
+    fn deliver(&self, chosen: usize, records: Vec<Received>) {
+        let lane = &self.lanes[chosen];
+        // It may have begun to end while it was read.
+        if lane.flow == Flow::Flowing {
+            let (partition, epoch) = (lane.partition.clone(), lane.epoch);
+            let delivery = Delivery::Records { partition: partition.clone(), epoch, records };
+            self.shared.tell(|state| state.records.push_back((partition, epoch, delivery)));
+        }
+    }
+}
+
+/// Takes back what the stage has not seen of an assignment, and tells it that the assignment ends.
+fn withdraw(state: &mut super::member::State, partition: &Partition, epoch: Epoch) {
+    state.records.retain(|(_, of, _)| *of != epoch);
+    state.notices.push_back(Delivery::Revoked { partition: partition.clone(), epoch });
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Round {
+    Busy,
+    Idle,
+    Left,
+}
