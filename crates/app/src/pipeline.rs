@@ -1,4 +1,4 @@
-//! The wiring: the stages of each source over the embedded log, the local store and the tables.
+//! The wiring: the stages of each source over a log, the local store and the tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,7 +9,6 @@ use longshore_core::retry::Ladder;
 use longshore_lake::durable::DiskSync;
 use longshore_lake::store::{LocalOptions, LocalStore, Owner, SyncMode};
 use longshore_lake::table::{ExactTable, Options, Root};
-use longshore_log::EmbeddedLog;
 use longshore_origin::HttpOrigin;
 use longshore_stages::StageError;
 use longshore_stages::download::{Download, Limits};
@@ -17,7 +16,7 @@ use longshore_stages::enrich::{Enrich, EnrichLimits};
 use longshore_stages::ingest::{Ingest, Seen};
 use longshore_stages::ports::{Clock, Log, LogView, Retention, SystemClock, TopicSpec};
 use longshore_stages::progress::Progress;
-use longshore_stages::record::{Gather, Record, Tables};
+use longshore_stages::record::{self, Gather, Record};
 use longshore_stages::refresh::Refresh;
 use longshore_stages::retry::Retry;
 use longshore_stages::topics::Topics;
@@ -26,6 +25,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Enriching;
+use crate::open_log::OpenLog;
 use crate::place::{self, Lane, Place};
 
 /// Everything that the stages need, checked and typed.
@@ -50,23 +50,40 @@ pub(crate) struct Setup {
 
 /// The opened outside world of a running pipeline.
 pub(crate) struct World {
-    pub(crate) log: Arc<EmbeddedLog>,
+    /// The log as the stages use it, and as onlookers see it.
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) view: Arc<dyn LogView>,
+    /// What both are of.
+    pub(crate) open: OpenLog,
     /// One for each of the place's lanes, in their order.
     pub(crate) lanes: Vec<OpenLane>,
     store: LocalStore,
 }
 
-/// A lane with its tables open.
+/// Who writes the tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tables {
+    Ours,
+    Others,
+}
+
+/// A lane with what is open of it.
 pub(crate) struct OpenLane {
     pub(crate) lane: Lane,
-    pub(crate) attachments: ExactTable,
-    pub(crate) failed: ExactTable,
-    pub(crate) events: ExactTable,
+    /// Of a process that writes them, or is the only one.
+    pub(crate) tables: Option<OpenTables>,
     pub(crate) progress: Arc<Progress>,
     /// The delays of all retry tiers in the log, also those that an earlier configuration left.
     tiers: Vec<Duration>,
     /// The same of enriching.
     enrich_tiers: Vec<Duration>,
+}
+
+/// The tables of a source, open for writing.
+pub(crate) struct OpenTables {
+    pub(crate) attachments: ExactTable,
+    pub(crate) failed: ExactTable,
+    pub(crate) events: ExactTable,
 }
 
 /// A part of the work that a process may have, for all of its sources.
@@ -143,20 +160,33 @@ pub(crate) struct Stages {
 impl World {
     /// Opens everything for writing; the only writer of the place.
     pub(crate) async fn open(plan: &Plan) -> Result<Self> {
-        let log = Arc::new(EmbeddedLog::open(&plan.place.state)?);
-        log.ensure_topics(&topics(plan)).await?;
-        let sync = if plan.sync { SyncMode::Full } else { SyncMode::Off };
-        let store = LocalStore::open(&plan.place.files, LocalOptions { sync, ..LocalOptions::new(Owner::Exclusive) })?;
-        let mut lanes = Vec::with_capacity(plan.place.lanes.len());
-        for lane in &plan.place.lanes {
-            lanes.push(OpenLane::open(plan, lane, log.as_ref()).await?);
-        }
-        Ok(World { log, lanes, store })
+        let open = OpenLog::open(&plan.place.log)?;
+        open.log().ensure_topics(&topics(plan)).await?;
+        Self::over(plan, open, Tables::Ours).await
     }
 
-    /// All tables of all lanes.
+    /// The same for a process of these roles over a log that is open and has all topics.
+    pub(crate) async fn shared(plan: &Plan, open: OpenLog, roles: &Roles) -> Result<Self> {
+        let tables = if roles.has(Role::Record) { Tables::Ours } else { Tables::Others };
+        Self::over(plan, open, tables).await
+    }
+
+    async fn over(plan: &Plan, open: OpenLog, tables: Tables) -> Result<Self> {
+        let (log, view) = (open.log(), open.view(&plan.place));
+        let owner = if open.is_shared() { Owner::Shared } else { Owner::Exclusive };
+        let sync = if plan.sync { SyncMode::Full } else { SyncMode::Off };
+        let store = LocalStore::open(&plan.place.files, LocalOptions { sync, ..LocalOptions::new(owner) })?;
+        let mut lanes = Vec::with_capacity(plan.place.lanes.len());
+        for lane in &plan.place.lanes {
+            lanes.push(OpenLane::open(plan, lane, view.as_ref(), tables).await?);
+        }
+        Ok(World { log, view, open, lanes, store })
+    }
+
+    /// All tables of all lanes that are open.
     pub(crate) fn tables(&self) -> impl Iterator<Item = &ExactTable> {
-        self.lanes.iter().flat_map(|open| [&open.attachments, &open.failed, &open.events])
+        let open = self.lanes.iter().filter_map(|open| open.tables.as_ref());
+        open.flat_map(|tables| [&tables.attachments, &tables.failed, &tables.events])
     }
 
     /// Leaves everything in good order for those who come next.
@@ -201,8 +231,8 @@ impl World {
             let download = wiring.download(self.store.clone(), stages.slots.clone())?;
             stages.upstream.spawn(download.run(stages.drain.clone()));
         }
-        if roles.has(Role::Record) {
-            stages.record.spawn(wiring.record(stages.hurry.clone()).run(stages.drain_record.clone()));
+        if let Some(tables) = open.tables.as_ref().filter(|_| roles.has(Role::Record)) {
+            stages.record.spawn(wiring.record(tables, stages.hurry.clone()).run(stages.drain_record.clone()));
         }
         Ok(())
     }
@@ -287,12 +317,12 @@ impl Wiring<'_> {
         })
     }
 
-    fn record(&self, hurry: CancellationToken) -> Record {
+    fn record(&self, tables: &OpenTables, hurry: CancellationToken) -> Record {
         let Lane { source, topics, shape } = self.open.lane.clone();
-        let tables = Tables {
-            attachments: Arc::new(self.open.attachments.clone()),
-            failed: Arc::new(self.open.failed.clone()),
-            events: Arc::new(self.open.events.clone()),
+        let tables = record::Tables {
+            attachments: Arc::new(tables.attachments.clone()),
+            failed: Arc::new(tables.failed.clone()),
+            events: Arc::new(tables.events.clone()),
         };
         Record {
             log: self.log.clone(),
@@ -312,12 +342,25 @@ impl Wiring<'_> {
 
 impl OpenLane {
     /// Its tables as onlookers take them.
-    pub(crate) fn tables(&self) -> place::Tables {
-        let [attachments, failed, events] = [&self.attachments, &self.failed, &self.events].map(|table| Some(table.clone()));
-        place::Tables { attachments, failed, events }
+    pub(crate) fn tables(&self) -> Option<place::Tables> {
+        let OpenTables { attachments, failed, events } = self.tables.as_ref()?;
+        let [attachments, failed, events] = [attachments, failed, events].map(|table| Some(table.clone()));
+        Some(place::Tables { attachments, failed, events })
     }
 
-    async fn open(plan: &Plan, lane: &Lane, log: &EmbeddedLog) -> Result<Self> {
+    async fn open(plan: &Plan, lane: &Lane, view: &dyn LogView, whose: Tables) -> Result<Self> {
+        let tables = match whose {
+            Tables::Ours => Some(OpenTables::open(plan, lane).await?),
+            Tables::Others => None,
+        };
+        let tiers = existing_tiers(view, |topic| lane.topics.tier_delay(topic)).await?;
+        let enrich_tiers = existing_tiers(view, |topic| lane.topics.enrich_tier_delay(topic)).await?;
+        Ok(OpenLane { lane: lane.clone(), tables, progress: Arc::default(), tiers, enrich_tiers })
+    }
+}
+
+impl OpenTables {
+    async fn open(plan: &Plan, lane: &Lane) -> Result<Self> {
         let table = |spec| {
             let root = Root::local(plan.place.table(&spec), if plan.sync { DiskSync::On } else { DiskSync::Off });
             async move { anyhow::Ok(ExactTable::open(root?, spec, Options::default()).await?) }
@@ -325,9 +368,7 @@ impl OpenLane {
         let shape = &lane.shape;
         let (attachments, failed, events) =
             tokio::try_join!(table(shape.attachments_table()), table(shape.failed_table()), table(shape.events_table()))?;
-        let tiers = existing_tiers(log, |topic| lane.topics.tier_delay(topic)).await?;
-        let enrich_tiers = existing_tiers(log, |topic| lane.topics.enrich_tier_delay(topic)).await?;
-        Ok(OpenLane { lane: lane.clone(), attachments, failed, events, progress: Arc::default(), tiers, enrich_tiers })
+        Ok(OpenTables { attachments, failed, events })
     }
 }
 
@@ -348,8 +389,8 @@ pub(crate) fn topics(plan: &Plan) -> Vec<TopicSpec> {
 }
 
 /// The delays of all retry tiers in the log, also those that an earlier configuration left.
-async fn existing_tiers(log: &EmbeddedLog, delay_of: impl Fn(&str) -> Option<Duration>) -> Result<Vec<Duration>> {
-    let (partitions, _) = log.state().await?;
+async fn existing_tiers(view: &dyn LogView, delay_of: impl Fn(&str) -> Option<Duration>) -> Result<Vec<Duration>> {
+    let (partitions, _) = view.state().await?;
     let mut delays: Vec<Duration> = partitions.iter().filter_map(|s| delay_of(&s.partition.topic)).collect();
     delays.sort_unstable();
     delays.dedup();

@@ -12,7 +12,9 @@ use longshore_core::source::Source;
 use longshore_lake::durable::DiskSync;
 use longshore_lake::store::LocalStore;
 use longshore_lake::table::{ExactTable, Options, Root};
-use longshore_log::{EmbeddedLog, EmbeddedView};
+use longshore_log::EmbeddedLog;
+use longshore_log::kafka::{self, KafkaLog};
+use longshore_stages::ports::LogView;
 use longshore_stages::topics::Topics;
 
 use crate::cli::PlaceArgs;
@@ -49,6 +51,44 @@ impl Lane {
     }
 }
 
+/// Where a log is.
+#[derive(Debug, Clone)]
+pub enum LogPlace {
+    /// The embedded one, in this directory.
+    Embedded(PathBuf),
+    /// On the brokers that these settings name.
+    Kafka(Box<kafka::Settings>),
+}
+
+impl LogPlace {
+    /// The directory of an embedded log.
+    pub fn directory(&self) -> Option<&Path> {
+        match self {
+            LogPlace::Embedded(directory) => Some(directory),
+            LogPlace::Kafka(_) => None,
+        }
+    }
+
+    /// The one process that writes to it, if any. A log on Kafka has no such one.
+    pub fn writer(&self) -> Result<Option<String>> {
+        Ok(self.directory().map(longshore_log::writer_of).transpose()?.flatten())
+    }
+
+    /// Whether somebody may be working on it.
+    pub fn is_at_work(&self) -> Result<bool> {
+        Ok(self.directory().is_none() || self.writer()?.is_some())
+    }
+}
+
+impl std::fmt::Display for LogPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            LogPlace::Embedded(directory) => write!(f, "{}", directory.display()),
+            LogPlace::Kafka(settings) => write!(f, "kafka://{}", settings.brokers),
+        }
+    }
+}
+
 /// Where everything is.
 #[derive(Debug, Clone)]
 pub struct Place {
@@ -59,7 +99,7 @@ pub struct Place {
     /// Where the tables are.
     pub tables: PathBuf,
     /// Where the log is.
-    pub state: PathBuf,
+    pub log: LogPlace,
     /// The sources, in the order in which they were defined.
     pub lanes: Vec<Lane>,
 }
@@ -79,7 +119,7 @@ impl Place {
     pub fn batch(directory: &Path, lanes: Vec<Lane>) -> Result<Self> {
         let root = std::path::absolute(directory).with_context(|| format!("the directory {}", directory.display()))?;
         let (files, tables, state) = (root.join("files"), root.join("tables"), root.join(".longshore"));
-        Ok(Place { root, files, tables, state, lanes })
+        Ok(Place { root, files, tables, log: LogPlace::Embedded(state), lanes })
     }
 
     /// The place that the flags of a looking command name.
@@ -99,7 +139,7 @@ impl Place {
     /// The batch in this directory, which must hold a run's state.
     pub fn existing(directory: &Path) -> Result<Self> {
         let mut place = Self::batch(directory, Vec::new())?;
-        if !place.state.is_dir() {
+        if !place.state().is_dir() {
             bail!(
                 "{} holds no Longshore data (no .longshore directory in it): name the directory of a fetch with --to, or a configuration with -c",
                 place.root.display()
@@ -112,8 +152,10 @@ impl Place {
     /// The place of the service with this configuration, which must have run before.
     pub fn configured(file: &Path) -> Result<Self> {
         let place = config::load(file, Purpose::Look).context(exit::Configuration)?.plan.place;
-        if !place.state.is_dir() {
-            let (log, file) = (place.state.display(), file.display());
+        if let LogPlace::Embedded(directory) = &place.log
+            && !directory.is_dir()
+        {
+            let (log, file) = (directory.display(), file.display());
             bail!("{log}, where {file} has the log, does not exist yet: start the service with longshore run -c {file}");
         }
         Ok(place)
@@ -152,9 +194,14 @@ impl Place {
         self.lanes.iter().map(Lane::name).collect::<Vec<_>>().join(", ")
     }
 
+    /// The state directory of a batch.
+    pub fn state(&self) -> &Path {
+        self.log.directory().unwrap_or(&self.root)
+    }
+
     /// How the sources of this batch directory were defined; the preset `urls` where nothing was written down.
     pub fn definitions(&self) -> Result<Vec<Definition>> {
-        let path = self.state.join(SOURCES);
+        let path = self.state().join(SOURCES);
         match std::fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| format!("reading {}", path.display())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(vec![Definition::default()]),
@@ -164,14 +211,14 @@ impl Place {
 
     /// Writes down how a source of this batch directory is defined, so that others can look at it.
     pub fn define(&self, definition: &Definition) -> Result<()> {
-        let path = self.state.join(SOURCES);
+        let path = self.state().join(SOURCES);
         let mut all = if path.exists() { self.definitions()? } else { Vec::new() };
         if all.contains(definition) {
             return Ok(());
         }
         all.retain(|one| one.name != definition.name);
         all.push(definition.clone());
-        let temporary = self.state.join(format!("{SOURCES}.new"));
+        let temporary = self.state().join(format!("{SOURCES}.new"));
         // Synced before it takes the name, so that a power cut leaves the old or the new one, and never half of it.
         let write = || {
             let mut file = std::fs::File::create(&temporary)?;
@@ -188,8 +235,23 @@ impl Place {
     }
 
     /// The log as an onlooker sees it.
-    pub fn log_view(&self) -> Result<EmbeddedView> {
-        Ok(EmbeddedLog::open_read_only(&self.state)?)
+    pub fn log_view(&self) -> Result<Arc<dyn LogView>> {
+        Ok(match &self.log {
+            LogPlace::Embedded(directory) => Arc::new(EmbeddedLog::open_read_only(directory)?),
+            LogPlace::Kafka(settings) => self.view_of(&KafkaLog::new((**settings).clone())?),
+        })
+    }
+
+    /// A log on Kafka as an onlooker at these sources' topics sees it.
+    pub fn view_of(&self, log: &KafkaLog) -> Arc<dyn LogView> {
+        let topics: Vec<Topics> = self.lanes.iter().map(|lane| lane.topics.clone()).collect();
+        let readers = move |topic: &str| {
+            let mut groups: Vec<String> = topics.iter().flat_map(|topics| topics.consumption(topic)).collect();
+            groups.sort_unstable();
+            groups.dedup();
+            groups
+        };
+        Arc::new(log.view(Box::new(readers)))
     }
 
     /// The store as an onlooker sees it.

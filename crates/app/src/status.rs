@@ -5,7 +5,6 @@ use std::time::Duration;
 use anyhow::Result;
 use longshore_core::time::Micros;
 use longshore_lake::table::ExactTable;
-use longshore_log::EmbeddedView;
 use longshore_stages::ports::{Clock, LogView, PartitionState, SystemClock};
 use longshore_stages::topics::{Topics, spell_delay};
 use serde_json::{Value, json};
@@ -23,13 +22,13 @@ pub(crate) async fn run(args: StatusArgs) -> Result<u8> {
     let place = Place::named(&args.place)?;
     let view = place.log_view()?;
     if !args.watch {
-        print(&Status::of(&place, &view).await?, args.place.json, "")?;
+        print(&Status::of(&place, view.as_ref()).await?, args.place.json, "")?;
         return Ok(exit::DONE);
     }
     // Home, then clear to the end, on a terminal; elsewhere one status after the other.
     let before = if std::io::IsTerminal::is_terminal(&std::io::stdout()) { "\u{1b}[H\u{1b}[J" } else { "" };
     loop {
-        let status = Status::of(&place, &view).await?;
+        let status = Status::of(&place, view.as_ref()).await?;
         if print(&status, args.place.json, before)? == Printed::Unread {
             return Ok(exit::DONE);
         }
@@ -81,11 +80,11 @@ struct TableFacts {
 }
 
 impl Status {
-    async fn of(place: &Place, view: &EmbeddedView) -> Result<Self> {
+    async fn of(place: &Place, view: &dyn LogView) -> Result<Self> {
         let moment = Moment::of(view).await?;
         let mut status = Status {
             directory: place.root.display().to_string(),
-            writer: longshore_log::writer_of(&place.state)?,
+            writer: place.log.writer()?,
             stages: Vec::new(),
             dead_letters: 0,
             tables: Vec::new(),
@@ -96,7 +95,7 @@ impl Status {
         Ok(status)
     }
 
-    async fn add(&mut self, place: &Place, view: &EmbeddedView, moment: &Moment, lane: &Lane) -> Result<()> {
+    async fn add(&mut self, place: &Place, view: &dyn LogView, moment: &Moment, lane: &Lane) -> Result<()> {
         for (name, topic, group) in chain(&lane.topics, moment) {
             for state in moment.topic(&topic) {
                 let committed = moment.committed(&group, state);
@@ -137,7 +136,7 @@ fn chain(topics: &Topics, moment: &Moment) -> Vec<(String, String, String)> {
 }
 
 /// A record that cannot be read has no age; `reconcile` names it.
-async fn oldest(view: &EmbeddedView, state: &PartitionState, committed: u64) -> Option<Micros> {
+async fn oldest(view: &dyn LogView, state: &PartitionState, committed: u64) -> Option<Micros> {
     if committed >= state.end {
         return None;
     }

@@ -113,9 +113,11 @@ impl Key {
 
 /// All keys, each section before what is in it.
 pub const KEYS: &[Key] = &[
-    key("log", Text, Is("sqlite:./lake/.longshore/log.db"), "The log between the stages: `sqlite:` with the path of a file named `log.db`."),
+    key("log", Text, Is("sqlite:./lake/.longshore/log.db"), "The log between the stages: `sqlite:` with the path of a file named `log.db`, or `kafka://` with the brokers.").eg("kafka://broker-1:9092,broker-2:9092"),
     key("kafka", Feature, Absent, "For a log on Apache Kafka."),
     key("kafka.group_prefix", Text, Is("longshore"), "What the names of consumer groups begin with."),
+    key("kafka.group_protocol", Choice(&["classic", "consumer"]), Is("classic"), "How the processes of a group share partitions: by agreement among them (every broker), or by the broker (Apache Kafka 4.0 and newer)."),
+    key("kafka.instance_id", Text, Absent, "A name that this process alone has and keeps when it starts again: a restart within the session's timeout then moves no partition.").eg("worker-1"),
     key("kafka.properties", Map(Values::SecretByName), Absent, "Settings for librdkafka.")
         .eg("{security.protocol: SASL_SSL, sasl.password: '${env:KAFKA_PASSWORD}'}"),
     key("store", Text, Is("./lake/files"), "The directory that the files go to."),

@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use longshore_core::format::Task;
 use longshore_core::policy::redact::redact_url;
 use longshore_core::time;
-use longshore_log::EmbeddedView;
+use longshore_stages::ports::LogView;
 use longshore_stages::ports::{Clock, SystemClock};
 use serde_json::{Map, Value, json};
 
@@ -41,7 +41,7 @@ pub(crate) async fn run(command: DlqCommand) -> Result<u8> {
 }
 
 /// Hands every dead letter to `visit`, in order; a damaged place is named on standard error.
-async fn visit(place: &Place, view: &EmbeddedView, mut visit: impl FnMut(Entry) -> Result<()>) -> Result<()> {
+async fn visit(place: &Place, view: &dyn LogView, mut visit: impl FnMut(Entry) -> Result<()>) -> Result<()> {
     let moment = Moment::of(view).await?;
     let topics: Vec<String> = place.lanes.iter().map(|lane| lane.topics.dead_letters()).collect();
     for state in topics.iter().flat_map(|topic| moment.topic(topic)) {
@@ -61,7 +61,7 @@ async fn list(args: &LsArgs) -> Result<u8> {
     let place = Place::named(&args.place)?;
     let view = place.log_view()?;
     if let Some(by) = args.by {
-        return count(&place, &view, &filter, by, args.place.json).await;
+        return count(&place, view.as_ref(), &filter, by, args.place.json).await;
     }
     let mut kept: VecDeque<Entry> = VecDeque::new();
     let mut matching = 0_u64;
@@ -75,7 +75,7 @@ async fn list(args: &LsArgs) -> Result<u8> {
         }
         Ok(())
     };
-    visit(&place, &view, keep).await?;
+    visit(&place, view.as_ref(), keep).await?;
     print_list(&kept, args.place.json)?;
     if (kept.len() as u64) < matching {
         eprintln!("the latest {} of {matching}: --limit 0 shows all", kept.len());
@@ -86,7 +86,7 @@ async fn list(args: &LsArgs) -> Result<u8> {
 /// The most hosts that are counted apart; the rest is counted as one.
 const COUNTED: usize = 10_000;
 
-async fn count(place: &Place, view: &EmbeddedView, filter: &Filter, by: By, json: bool) -> Result<u8> {
+async fn count(place: &Place, view: &dyn LogView, filter: &Filter, by: By, json: bool) -> Result<u8> {
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
     let note = |entry: Entry| {
         if filter.keeps(&entry) {
@@ -204,7 +204,7 @@ async fn show(ids: &[String], args: &PlaceArgs) -> Result<u8> {
         }
         Ok(())
     };
-    visit(&place, &view, look).await?;
+    visit(&place, view.as_ref(), look).await?;
     for (at, letter) in found.iter().enumerate() {
         if args.json {
             render::print(letter)?;

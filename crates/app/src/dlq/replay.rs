@@ -10,7 +10,6 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use indicatif::HumanCount;
 use longshore_core::replay::{self, NotReplayed, Replay, UnderWay};
-use longshore_log::EmbeddedLog;
 use longshore_stages::ports::{Clock, Log, LogView, PartitionState, SystemClock};
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +22,7 @@ use crate::cli::PolicyArgs;
 use crate::client::Client;
 use crate::config::{self, DEFAULT_FILE, Http, Purpose};
 use crate::exit;
+use crate::open_log::OpenLog;
 use crate::place::{Lane, Place, Tables};
 use crate::render;
 use crate::settings;
@@ -301,7 +301,7 @@ impl Way {
         }
         let place = Place::named(&args.place)?;
         let http = config::load(file, Purpose::Look).context(exit::Configuration)?.http;
-        let held = longshore_log::writer_of(&place.state)?.is_some();
+        let held = place.log.writer()?.is_some();
         Ok(Way { place, http: held.then_some(http), next: format!("longshore run -c {}", file.display()) })
     }
 
@@ -326,10 +326,11 @@ impl Way {
 
 async fn directly(way: &Way, wish: &Wish, whole: &mut Report) -> Result<()> {
     let view = way.place.log_view()?;
-    let log = if wish.dry_run { None } else { Some(EmbeddedLog::open(&way.place.state)?) };
+    let log = if wish.dry_run { None } else { Some(OpenLog::open(&way.place.log)?) };
     for lane in way.lanes(wish)? {
         let tables = way.place.open_tables(lane).await?;
-        whole.add(replay(&view, log.as_ref().map(|log| log as &dyn Log), lane, &tables, wish).await?);
+        let to = log.as_ref().map(OpenLog::log);
+        whole.add(replay(view.as_ref(), to.as_deref(), lane, &tables, wish).await?);
     }
     if let Some(log) = log {
         log.close().await?;

@@ -20,7 +20,6 @@ use longshore_core::row::Key;
 use longshore_core::source::Mapping;
 use longshore_core::{ids, inventory, source};
 use longshore_lake::table::ExactTable;
-use longshore_log::EmbeddedLog;
 use longshore_stages::ports::{Log, Message, Table};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -122,7 +121,7 @@ pub(crate) fn open(args: &FetchArgs) -> Result<Vec<input::Lines>> {
 }
 
 struct Feeder {
-    log: Arc<EmbeddedLog>,
+    log: Arc<dyn Log>,
     topic: String,
     table: ExactTable,
     failed: Option<ExactTable>,

@@ -81,7 +81,7 @@ pub(crate) async fn run(args: FetchArgs) -> Result<u8> {
 pub(crate) async fn fetch(args: &FetchArgs, stop: &Stop, display: &Display) -> Result<Summary> {
     raise_open_files();
     let (definition, plan) = planned(args).context(exit::Usage)?;
-    if args.inputs.is_empty() && !plan.place.state.is_dir() {
+    if args.inputs.is_empty() && !plan.place.state().is_dir() {
         let nothing =
             format!("no INPUT, and {} holds no interrupted run to go on with: name a list of URLs", plan.place.root.display());
         return Err(anyhow::Error::msg(nothing).context(exit::Usage));
@@ -97,7 +97,7 @@ pub(crate) async fn fetch(args: &FetchArgs, stop: &Stop, display: &Display) -> R
     let remap = Remap::of(&plan.place, &definition)?;
     plan.place.define(&definition)?;
     let [open] = world.lanes.as_slice() else { bail!("a batch has one source") };
-    let earlier = Earlier::of(world.log.as_ref(), open).await?;
+    let earlier = Earlier::of(world.view.as_ref(), open).await?;
     let tables = tables_of(open);
     let replayed = match &args.run.retry_failed {
         Some(class) => retry_failed(class.as_deref(), &world, open, &tables, display).await?,
@@ -119,7 +119,7 @@ pub(crate) async fn fetch(args: &FetchArgs, stop: &Stop, display: &Display) -> R
     if feed.is_whole() {
         remap.done()?;
     }
-    let failed = failed_file::write(&plan.place.root, world.log.as_ref(), &open.lane, &tables).await?;
+    let failed = failed_file::write(&plan.place.root, world.view.as_ref(), &open.lane, &tables).await?;
     let gave_up = brake.at_end(open).map(|said| {
         let root = plan.place.root.display();
         format!(
@@ -132,7 +132,7 @@ pub(crate) async fn fetch(args: &FetchArgs, stop: &Stop, display: &Display) -> R
     let ended = Ended { unreadable, took: began.elapsed(), interrupted, gave_up, replayed };
     let summary = Summary::of(open, &plan, &failed, &watch, ended);
     drop(stages);
-    world.log.close().await?;
+    world.open.close().await?;
     Ok(summary)
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Remap {
 impl Remap {
     /// Compares the definition with that of the last run. To be asked before the new one is written down.
     pub(super) fn of(place: &Place, definition: &Definition) -> Result<Self> {
-        let mark = place.state.join(MARK);
+        let mark = place.state().join(MARK);
         let last = place.definitions()?.into_iter().find(|last| last.name == definition.name);
         let changed = last.is_some_and(|last| last.preset == definition.preset && last != *definition);
         if changed {

@@ -77,7 +77,7 @@ impl Watch {
     /// Looks.
     pub(crate) async fn look(&mut self, world: &World, open: &OpenLane, totals: &Totals) -> Result<Seen> {
         let topics = &open.lane.topics;
-        let (partitions, positions) = world.log.state().await?;
+        let (partitions, positions) = world.view.state().await?;
         let waits = |topic: &str| waiting(topics, &partitions, &positions, |t| t == topic);
         let progress = &open.progress;
         let is_tier = |t: &str| topics.tier_delay(t).is_some();

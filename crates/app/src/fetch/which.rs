@@ -8,7 +8,7 @@ use crate::settings::Definition;
 
 /// The source that is meant.
 pub(super) fn definition(args: &RunArgs, place: &Place) -> Result<Definition> {
-    let known = if place.state.is_dir() { place.definitions()? } else { Vec::new() };
+    let known = if place.state().is_dir() { place.definitions()? } else { Vec::new() };
     if args.preset.is_some() || !args.map.is_empty() {
         let asked = Definition::of(args.preset.as_deref(), &args.map, args.source.as_deref())?;
         return consistent(asked, &known);

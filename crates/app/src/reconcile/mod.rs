@@ -60,7 +60,7 @@ pub(crate) async fn deep(directory: &Path) -> Result<Vec<Fault>> {
 
 /// Looks once, and again when something may just have been on its way. Tells whether somebody works on the place.
 async fn prove(place: &Place, since: Option<i32>) -> Result<(Pass, bool)> {
-    let writer = || anyhow::Ok(longshore_log::writer_of(&place.state)?.is_some());
+    let writer = || place.log.is_at_work();
     let before = writer()?;
     let first = pass::look(place, since).await?;
     let running = before || writer()?;

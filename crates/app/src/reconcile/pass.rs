@@ -8,8 +8,7 @@ use longshore_core::format::{self, DeadLetter, Stored, Task};
 use longshore_core::reconcile::{Claim, Evidence, Fault, Kind, Places};
 use longshore_core::row::Cell;
 use longshore_lake::table::{ExactTable, to_cells};
-use longshore_log::EmbeddedView;
-use longshore_stages::ports::{PartitionState, Received};
+use longshore_stages::ports::{LogView, PartitionState, Received};
 use longshore_stages::topics::Topics;
 use uuid::Uuid;
 
@@ -66,7 +65,7 @@ pub(super) async fn look(place: &Place, since: Option<i32>) -> Result<Pass> {
 
 async fn look_at(place: &Place, lane: &Lane, since: Option<i32>) -> Result<Pass> {
     let view = place.log_view()?;
-    let mut looker = Looker::new(&view, lane);
+    let mut looker = Looker::new(view.as_ref(), lane);
     looker.events_table(place.open_tables(lane).await?.events.as_ref(), since).await?;
     looker.log().await?;
     // Opened anew: a table may have come into being since.
@@ -77,7 +76,7 @@ async fn look_at(place: &Place, lane: &Lane, since: Option<i32>) -> Result<Pass>
 }
 
 struct Looker<'a> {
-    view: &'a EmbeddedView,
+    view: &'a dyn LogView,
     topics: Topics,
     lane: &'a Lane,
     evidence: Evidence,
@@ -95,7 +94,7 @@ enum Said {
 }
 
 impl<'a> Looker<'a> {
-    fn new(view: &'a EmbeddedView, lane: &'a Lane) -> Self {
+    fn new(view: &'a dyn LogView, lane: &'a Lane) -> Self {
         Looker { view, topics: lane.topics.clone(), lane, evidence: Evidence::default(), pass: Pass::default() }
     }
 

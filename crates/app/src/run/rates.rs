@@ -75,7 +75,7 @@ impl Rates {
                 continue;
             }
             if moment.is_none() {
-                moment = Some(Moment::of(world.log.as_ref()).await?);
+                moment = Some(Moment::of(world.view.as_ref()).await?);
             }
             let waiting = moment.as_ref().map_or(0, |moment| standing::tasks(moment, &open.lane));
             lines.push(line(name, now.since(*last), seconds, waiting));

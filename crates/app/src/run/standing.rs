@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use longshore_log::EmbeddedLog;
+use longshore_stages::ports::LogView;
 
 use crate::pipeline::{OpenLane, Role, Roles};
 use crate::place::Lane;
 use crate::walk::Moment;
 
 /// Records that record has yet to read, over all sources.
-pub(super) async fn unrecorded(log: &EmbeddedLog, lanes: &[OpenLane], roles: &Roles) -> Result<u64> {
+pub(super) async fn unrecorded(log: &dyn LogView, lanes: &[OpenLane], roles: &Roles) -> Result<u64> {
     if !roles.has(Role::Record) {
         return Ok(0);
     }
@@ -20,7 +20,7 @@ pub(super) async fn unrecorded(log: &EmbeddedLog, lanes: &[OpenLane], roles: &Ro
 
 /// The topics in which records wait that no source of the configuration reads, and how many: what a source, a topic or an
 /// `enrich` left that is configured no more.
-pub(super) async fn left_behind(log: &EmbeddedLog, lanes: &[Lane]) -> Result<BTreeMap<String, u64>> {
+pub(super) async fn left_behind(log: &dyn LogView, lanes: &[Lane]) -> Result<BTreeMap<String, u64>> {
     let moment = Moment::of(log).await?;
     let mut left = BTreeMap::new();
     for state in &moment.partitions {

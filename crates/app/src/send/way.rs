@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use hyper::StatusCode;
 use longshore_core::format::HEADER_URL_FIELD;
 use longshore_log::EmbeddedLog;
+use longshore_log::kafka::KafkaLog;
 use longshore_stages::ports::{Log, TopicSpec};
 use tokio::time::Instant;
 
@@ -14,7 +15,7 @@ use super::batch::Batch;
 use crate::client::{Answer, Client};
 use crate::config::{Http, Ready};
 use crate::pipeline;
-use crate::place::{Lane, Place};
+use crate::place::{Lane, LogPlace, Place};
 use crate::service::{INPUT_LINE, INPUT_NAME};
 
 /// How often a batch is sent again after its connection broke; not at all before the first has got through.
@@ -38,6 +39,7 @@ pub(super) struct Sender {
 enum Way {
     Service(Client),
     Log(EmbeddedLog),
+    Kafka(KafkaLog),
 }
 
 /// What became of a try.
@@ -93,6 +95,10 @@ impl Sender {
                 log.append(&self.lane.topics.raw(), batch.messages(&self.headers)).await?;
                 Ok(Tried::Sent)
             }
+            Way::Kafka(log) => {
+                log.append(&self.lane.topics.raw(), batch.messages(&self.headers)).await?;
+                Ok(Tried::Sent)
+            }
             Way::Service(client) => judge(post(client, self.lane.name(), &self.headers, batch).await?, batch),
         }
     }
@@ -101,9 +107,10 @@ impl Sender {
     pub(super) async fn close(self) -> Result<String> {
         match self.way {
             Way::Service(client) => Ok(format!("over http://{}", client.address())),
+            Way::Kafka(_) => Ok(format!("to {}", self.place.log)),
             Way::Log(log) => {
                 log.close().await?;
-                Ok(format!("into the log in {}", self.place.state.display()))
+                Ok(format!("into the log in {}", self.place.log))
             }
         }
     }
@@ -111,16 +118,20 @@ impl Sender {
 
 /// Through the service if one has the log, else directly.
 async fn choose(place: &Place, http: &Http, topics: &[TopicSpec]) -> Result<Way> {
-    if longshore_log::writer_of(&place.state)?.is_some() {
+    let directory = match &place.log {
+        LogPlace::Embedded(directory) => directory,
+        LogPlace::Kafka(settings) => return Ok(Way::Kafka(KafkaLog::new((**settings).clone())?)),
+    };
+    if place.log.writer()?.is_some() {
         return Ok(Way::Service(Client::new(http)));
     }
-    match EmbeddedLog::open(&place.state) {
+    match EmbeddedLog::open(directory) {
         Ok(log) => {
             log.ensure_topics(topics).await?;
             Ok(Way::Log(log))
         }
         // Somebody was faster.
-        Err(_) if longshore_log::writer_of(&place.state)?.is_some() => Ok(Way::Service(Client::new(http))),
+        Err(_) if place.log.writer()?.is_some() => Ok(Way::Service(Client::new(http))),
         Err(error) => Err(error.into()),
     }
 }

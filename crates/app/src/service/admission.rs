@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
-use longshore_log::EmbeddedLog;
 use longshore_stages::ports::LogView;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
@@ -86,7 +85,7 @@ impl Admission {
 
     /// Lets this many events into a topic, unless too many wait in it. However many they are, they may come when
     /// none waits.
-    pub(super) async fn enqueue(&self, log: &EmbeddedLog, lanes: &[Lane], topic: &str, events: u64) -> Result<(), Refusal> {
+    pub(super) async fn enqueue(&self, log: &dyn LogView, lanes: &[Lane], topic: &str, events: u64) -> Result<(), Refusal> {
         let mut backlog = self.backlog.lock().await;
         if backlog.looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
             *backlog = look(log, lanes).await?;
@@ -101,7 +100,7 @@ impl Admission {
     }
 }
 
-async fn look(log: &EmbeddedLog, lanes: &[Lane]) -> Result<Backlog, Refusal> {
+async fn look(log: &dyn LogView, lanes: &[Lane]) -> Result<Backlog, Refusal> {
     let (partitions, positions) = log.state().await.map_err(|error| unavailable(&error))?;
     let mut waiting: HashMap<String, u64> = HashMap::new();
     for lane in lanes {

@@ -56,7 +56,7 @@ async fn take(service: &Service, name: &str, head: &Parts, body: &mut Body) -> R
     let events = shape.events(&bytes)?;
     service.admission.unpack(&mut room, bytes.len(), events.len())?;
     let (topic, count) = (lane.topics.raw(), events.len());
-    service.admission.enqueue(&service.log, &service.lanes, &topic, count as u64).await?;
+    service.admission.enqueue(service.view.as_ref(), &service.lanes, &topic, count as u64).await?;
     let input = Input::of(head, lane);
     let messages = events.into_iter().map(|event| input.message(event)).collect();
     service.log.append(&topic, messages).await.map_err(|error| unavailable(&error))?;

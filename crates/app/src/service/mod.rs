@@ -26,7 +26,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
-use longshore_log::EmbeddedLog;
+use longshore_stages::ports::{Log, LogView};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Http;
@@ -44,7 +44,8 @@ pub(crate) const MAX_EVENT: usize = crate::input::MAX_LINE;
 
 /// What the routes work with.
 pub(crate) struct Service {
-    pub(crate) log: Arc<EmbeddedLog>,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) view: Arc<dyn LogView>,
     pub(crate) lanes: Vec<Lane>,
     /// The tables of each lane, for replays; none where this process has none open.
     tables: Vec<Tables>,
@@ -59,10 +60,10 @@ pub(crate) struct Service {
 
 impl Service {
     /// Over an open log, until `draining` is cancelled; then nothing is taken any more.
-    pub(crate) fn new(log: Arc<EmbeddedLog>, lanes: Vec<Lane>, http: Http, draining: CancellationToken) -> Self {
+    pub(crate) fn new((log, view): (Arc<dyn Log>, Arc<dyn LogView>), lanes: Vec<Lane>, http: Http, draining: CancellationToken) -> Self {
         let admission = Admission::new(&http);
         let (tables, replaying) = (Vec::new(), tokio::sync::Mutex::new(()));
-        Service { log, lanes, tables, replaying, accepted: AtomicU64::new(0), http, draining, admission }
+        Service { log, view, lanes, tables, replaying, accepted: AtomicU64::new(0), http, draining, admission }
     }
 
     /// The same with the tables of all lanes, in their order, so that dead letters can be replayed.

@@ -43,9 +43,9 @@ async fn take(service: &Service, name: &str, head: &Parts, body: &mut Body) -> R
     let (bytes, _room) = body::read(&head.headers, body, WISH_BYTES, &service.admission).await?;
     let wish: Wish = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
     let wish = wish.bounded().map_err(|error| wrong(format!("{error:#}")))?;
-    let log = service.log.as_ref();
+    let (view, log) = (service.view.as_ref(), service.log.as_ref());
     tokio::select! {
-        done = replay(log, Some(log), lane, tables, &wish) => {
+        done = replay(view, Some(log), lane, tables, &wish) => {
             let report = done.map_err(|error| failed(&error))?;
             Ok(serde_json::to_value(report).unwrap_or_default())
         }

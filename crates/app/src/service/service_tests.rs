@@ -10,6 +10,7 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use longshore_core::format::HEADER_INPUT;
 use longshore_core::secret::Secret;
+use longshore_log::EmbeddedLog;
 use longshore_stages::ports::{Log, LogView, Partition, Received};
 use serde_json::Value;
 
@@ -21,6 +22,7 @@ const TOPIC: &str = "urls.events.raw";
 /// A service on a log in a directory of its own.
 struct World {
     service: Arc<Service>,
+    log: Arc<EmbeddedLog>,
     draining: CancellationToken,
     _directory: tempfile::TempDir,
 }
@@ -36,8 +38,8 @@ async fn world(http: Http) -> World {
     let lane = Lane::of(Definition::default().source().unwrap());
     log.ensure_topics(&lane.topics.specs(&[], 1)).await.unwrap();
     let draining = CancellationToken::new();
-    let service = Arc::new(Service::new(log, vec![lane], http, draining.clone()));
-    World { service, draining, _directory: directory }
+    let service = Arc::new(Service::new((log.clone(), log.clone()), vec![lane], http, draining.clone()));
+    World { service, log, draining, _directory: directory }
 }
 
 fn request(content_type: &str, body: impl Into<Body>) -> Request<Body> {
@@ -61,7 +63,7 @@ impl World {
 
     async fn appended(&self) -> Vec<Received> {
         let partition = Partition { topic: TOPIC.into(), index: 0 };
-        self.service.log.read(&partition, 0, 1_000).await.unwrap()
+        self.log.read(&partition, 0, 1_000).await.unwrap()
     }
 }
 
@@ -145,7 +147,7 @@ async fn nothing_is_taken_while_stopping() {
 #[tokio::test]
 async fn a_log_that_takes_nothing_is_not_acknowledged() {
     let world = world(http()).await;
-    world.service.log.close().await.unwrap();
+    world.log.close().await.unwrap();
     let (status, wait, said) = world.ask(request("text/plain", "https://a/1")).await;
     assert_eq!((status, wait.is_some()), (503, true), "{said}");
     assert_eq!(world.service.accepted.load(std::sync::atomic::Ordering::Relaxed), 0);

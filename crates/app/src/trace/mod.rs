@@ -46,7 +46,7 @@ pub(crate) async fn run(args: TraceArgs) -> Result<u8> {
     let mut wanted = Wanted::of(args.id.as_deref(), args.url.as_deref()).context(exit::Usage)?;
     let place = Place::named(&args.place)?;
     let view = place.log_view()?;
-    let story = follow(&place, &view, &mut wanted).await?;
+    let story = follow(&place, view.as_ref(), &mut wanted).await?;
     if args.place.json {
         render::print_json(&show::as_json(&wanted, &story))?;
     } else if story.is_empty() {

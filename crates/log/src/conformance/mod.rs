@@ -150,6 +150,13 @@ impl Reader {
         }
     }
 
+    /// Takes what comes until nothing comes for a while.
+    async fn while_it_lasts(&mut self) {
+        while let Ok(delivery) = tokio::time::timeout(QUIET, self.consumer.next()).await {
+            self.note(&delivery.unwrap());
+        }
+    }
+
     async fn until_revoked(&mut self) -> (Partition, Epoch) {
         loop {
             if let Delivery::Revoked { partition, epoch } = self.next().await {

@@ -1,5 +1,5 @@
-//! Three questions that librdkafka answers and `rdkafka` has no words for: which id a topic has, what a group has
-//! committed, and where partitions begin and end. All of the workspace's `unsafe` code is here.
+//! What librdkafka can do and `rdkafka` has no words for: which id a topic has, what a group has committed, where partitions
+//! begin and end, and a commit whose end is told without waiting for it. All of the workspace's `unsafe` code is here.
 //!
 //! *Owns*: the memory of requests and answers; every pointer is freed by the [`Owned`] that holds it.
 //! *Does not own*: the client, which the caller keeps alive for the time of the call. Each call blocks, up to its timeout.
@@ -88,6 +88,18 @@ fn ask<C: ClientContext>(
         let error = rd::rd_kafka_event_error(event.pointer);
         if error.is_error() { Err(error.into()) } else { Ok(event) }
     }
+}
+
+/// Sends positions to be committed; their end comes to the consumer's own queue, as `ConsumerContext::commit_callback`.
+pub(super) fn commit<C: ClientContext>(client: &Client<C>, positions: &TopicPartitionList) -> Result<(), RDKafkaErrorCode> {
+    let rk = client.native_ptr();
+    // SAFETY: the client is alive for the whole call, the positions are copied, and without a callback nobody needs the
+    // last argument.
+    let error = unsafe {
+        let queue = Owned { pointer: rd::rd_kafka_queue_get_consumer(rk), free: rd::rd_kafka_queue_destroy };
+        rd::rd_kafka_commit_queue(rk, positions.ptr(), queue.pointer, None, ptr::null_mut())
+    };
+    if error.is_error() { Err(error.into()) } else { Ok(()) }
 }
 
 /// The ids of these topics; a topic that is not there has none.

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use longshore_stages::ports::{Delivery, Epoch, LogError, Partition, Received};
 use rdkafka::consumer::base_consumer::PartitionQueue;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
@@ -26,7 +26,7 @@ use super::cluster::Cluster;
 use super::context::{CommitEnd, MemberContext, Rebalance, give, locked, take};
 use super::fault;
 use super::member::{Answer, BATCHES, Shared, Wish};
-use super::native::TopicId;
+use super::native::{self, TopicId};
 use super::position::{self, Start};
 use super::record;
 
@@ -251,10 +251,10 @@ impl Poller {
             let topic = self.lanes.iter().find(|lane| lane.partition == commit.partition).map(|lane| lane.topic.as_str());
             position::add(&mut list, &commit.partition, commit.watermark, topic.unwrap_or_default());
         }
-        match self.client.commit(&list, CommitMode::Async) {
+        match native::commit(self.client.client(), &list) {
             Ok(()) => self.committing.extend(commits),
-            Err(error) => {
-                let error = fault::of_error("committing a position of", &self.group, &error);
+            Err(code) => {
+                let error = fault::of("committing a position of", &self.group, code);
                 commits.into_iter().for_each(|commit| drop(commit.answer.send(Err(error.clone()))));
             }
         }
@@ -391,7 +391,7 @@ impl Poller {
         if let Some(Answering::Revoke(_, open, _)) = &mut self.answering {
             open.retain(|one| one != partition);
         }
-        self.shared.with(|state| drop(state.held.remove(partition)));
+        self.shared.with(|state| state.held.remove(partition));
         let Some(lane) = self.lanes.iter_mut().find(|lane| lane.partition == *partition && lane.epoch == epoch) else {
             return Ok(());
         };

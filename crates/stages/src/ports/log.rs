@@ -88,7 +88,7 @@ pub enum Delivery {
     },
     /// The partition is to be given up. No more of its records are yielded under this epoch. The consumer's owner
     /// commits what it can and answers with [`Consumer::release`]; until then nobody else is assigned the partition
-    /// (within the limits of the log's session).
+    /// (within the limits of the log's session), and the records of its other partitions may wait.
     Revoked {
         /// The partition.
         partition: Partition,

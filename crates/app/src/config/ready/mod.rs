@@ -66,7 +66,7 @@ pub(crate) fn ready(loaded: Loaded, purpose: Purpose) -> Result<Ready, ConfigErr
         max_rows: record.map_or(1, |r| r.count("max_rows")),
         max_bytes: COMMIT_BYTES,
     };
-    let place = Place { root: file.into(), files: places.files, tables: places.tables, state: places.state, lanes };
+    let place = Place { root: file.into(), files: places.files, tables: places.tables, log: places.log, lanes };
     let sync = top.text("store_sync").is_none_or(|spot| spot.text != "off");
     let plan = Plan { place, setups, limits, gather: gather("freshness"), gather_events: gather("events_freshness"), sync };
     Ok(Ready { plan, http, warnings })

@@ -69,8 +69,8 @@ fn each_key_arrives_where_it_is_used() {
     let (Ready { plan, http, .. }, base) = load(EVERYTHING);
     let place = &plan.place;
     assert_eq!(
-        (&place.state, &place.files, &place.tables),
-        (&base.join("state"), &base.join("objects"), &base.join("inventory"))
+        (place.log.directory(), &place.files, &place.tables),
+        (Some(base.join("state").as_path()), &base.join("objects"), &base.join("inventory"))
     );
     assert!(!plan.sync);
     let Limits { max_in_flight, per_host, memory, grace, .. } = plan.limits;
@@ -120,7 +120,7 @@ fn each_key_of_a_source_arrives_where_it_is_used() {
 fn the_defaults_are_those_of_the_parts() {
     let (Ready { plan, http, warnings }, base) = load("sources: [{name: xact, preset: xact, allow_hosts: [a.example]}]");
     assert!(warnings.is_empty());
-    assert_eq!(plan.place.state, base.join("lake/.longshore"));
+    assert_eq!(plan.place.log.directory(), Some(base.join("lake/.longshore").as_path()));
     assert_eq!((plan.place.files.clone(), plan.place.tables.clone()), (base.join("lake/files"), base.join("lake/tables")));
     let (origin, own) = (&plan.setups[0].origin, longshore_origin::Settings::default());
     assert_eq!(
