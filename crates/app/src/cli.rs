@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::settings::{parse_duration, parse_size};
+use crate::voice::LogFormat;
 
 /// Turns events that carry attachment URLs into files and one exact inventory.
 #[derive(Debug, Parser)]
@@ -14,6 +15,16 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// The form in which this command says things.
+    pub fn log_format(&self) -> LogFormat {
+        match &self.command {
+            Command::Run(args) => args.log_format(),
+            _ => LogFormat::Text,
+        }
+    }
 }
 
 /// The commands.
@@ -29,6 +40,8 @@ pub enum Command {
     Send(crate::send::SendArgs),
     /// Show where every stage of a directory stands
     Status(StatusArgs),
+    /// Show how far every stage is behind, in messages and in seconds
+    Lag(LagArgs),
     /// Look at the rows of the inventory
     Inventory(InventoryArgs),
     /// Prove that nothing is lost and nothing is counted twice
@@ -170,6 +183,18 @@ pub struct DemoArgs {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Example:\n  longshore status --to ./lake --watch")]
 pub struct StatusArgs {
+    /// The directory.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// Repeat every second until Ctrl-C
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// `longshore lag`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  longshore lag -c longshore.yaml --watch\n  longshore lag --to ./lake --source urls --json")]
+pub struct LagArgs {
     /// The directory.
     #[command(flatten)]
     pub place: PlaceArgs,

@@ -6,6 +6,7 @@ pub mod exit;
 pub mod place;
 pub mod settings;
 
+mod chain;
 pub mod check_url;
 pub mod chosen;
 mod client;
@@ -15,6 +16,7 @@ pub mod fetch;
 mod free_text;
 mod input;
 mod inventory;
+mod lag;
 pub mod map;
 mod pipeline;
 mod reconcile;
@@ -23,8 +25,10 @@ mod render;
 pub mod run;
 pub mod send;
 mod service;
+pub mod sight;
 mod status;
 pub mod trace;
+pub mod voice;
 mod walk;
 
 use anyhow::Result;
@@ -32,6 +36,8 @@ use cli::{Cli, Command};
 
 /// The environment variable that says how much is told on standard error.
 pub const TRACING_VARIABLE: &str = "LONGSHORE_TRACING";
+/// The environment variable that says in which form: the twin of `run --log-format`.
+pub const TRACING_FORMAT_VARIABLE: &str = "LONGSHORE_TRACING_FORMAT";
 
 /// Runs a command; returns the exit code.
 pub async fn run(cli: Cli) -> Result<u8> {
@@ -41,6 +47,7 @@ pub async fn run(cli: Cli) -> Result<u8> {
         Command::Run(args) => run::run(args).await,
         Command::Send(args) => send::run(args).await,
         Command::Status(args) => status::run(args).await,
+        Command::Lag(args) => lag::run(args).await,
         Command::Inventory(args) => inventory::run(args).await,
         Command::Reconcile(args) => reconcile::run(args).await,
         Command::CheckUrl(args) => check_url::run(args),

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Enriching;
 use crate::place::{self, Lane, Place};
+use crate::sight::{Onlooker, Sight, Watched};
 
 /// Everything that the stages need, checked and typed.
 pub(crate) struct Plan {
@@ -54,6 +55,7 @@ pub(crate) struct World {
     /// One for each of the place's lanes, in their order.
     pub(crate) lanes: Vec<OpenLane>,
     store: LocalStore,
+    sight: Onlooker,
 }
 
 /// A lane with its tables open.
@@ -151,7 +153,24 @@ impl World {
         for lane in &plan.place.lanes {
             lanes.push(OpenLane::open(plan, lane, log.as_ref()).await?);
         }
-        Ok(World { log, lanes, store })
+        Ok(World { log, lanes, store, sight: Onlooker::Nobody })
+    }
+
+    /// The same with everything that its stages do measured.
+    pub(crate) fn seen_by(self, sight: &Arc<Sight>) -> Self {
+        self.lanes.iter().for_each(|open| sight.lane(open.lane.name(), open.progress.clone()));
+        World { sight: Onlooker::Sight(sight.clone()), ..self }
+    }
+
+    /// What there is to watch when these roles run.
+    pub(crate) fn watched(&self, plan: &Plan, roles: &Roles, patience: Duration) -> Watched {
+        Watched {
+            view: self.log.clone(),
+            lanes: plan.place.lanes.clone(),
+            roles: roles.clone(),
+            freshness: plan.gather.freshness.max(plan.gather_events.freshness),
+            patience,
+        }
     }
 
     /// All tables of all lanes.
@@ -184,7 +203,8 @@ impl World {
     }
 
     fn spawn_lane(&self, plan: &Plan, open: &OpenLane, setup: &Setup, roles: &Roles, stages: &mut Stages) -> Result<()> {
-        let wiring = Wiring { plan, open, setup, log: self.log.clone(), clock: Arc::new(SystemClock) };
+        let wiring =
+            Wiring { plan, open, setup, log: self.sight.log(self.log.clone()), clock: Arc::new(SystemClock), sight: &self.sight };
         if roles.has(Role::Ingest) {
             stages.upstream.spawn(wiring.ingest().run(stages.drain.clone()));
             if let Some(enrich) = wiring.enrich() {
@@ -215,6 +235,7 @@ struct Wiring<'a> {
     setup: &'a Setup,
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
+    sight: &'a Onlooker,
 }
 
 impl Wiring<'_> {
@@ -274,8 +295,8 @@ impl Wiring<'_> {
         Ok(Download {
             log: self.log.clone(),
             topics: self.topics(),
-            origin: Arc::new(HttpOrigin::new(self.setup.origin.clone())?),
-            store: Arc::new(store),
+            origin: self.sight.origin(self.open.lane.name(), Arc::new(HttpOrigin::new(self.setup.origin.clone())?)),
+            store: self.sight.store(Arc::new(store)),
             source: self.open.lane.source.clone(),
             headers: self.setup.headers.clone(),
             refresh: self.setup.refresh.clone(),
@@ -290,9 +311,9 @@ impl Wiring<'_> {
     fn record(&self, hurry: CancellationToken) -> Record {
         let Lane { source, topics, shape } = self.open.lane.clone();
         let tables = Tables {
-            attachments: Arc::new(self.open.attachments.clone()),
-            failed: Arc::new(self.open.failed.clone()),
-            events: Arc::new(self.open.events.clone()),
+            attachments: self.sight.table(&source.name, "attachments", self.open.attachments.clone()),
+            failed: self.sight.table(&source.name, "failed", self.open.failed.clone()),
+            events: self.sight.table(&source.name, "events", self.open.events.clone()),
         };
         Record {
             log: self.log.clone(),

@@ -33,6 +33,7 @@ use crate::pipeline::{OpenLane, Plan, Roles, Setup, Stages, World};
 use crate::place::{Lane, Place, Tables};
 use crate::render;
 use crate::settings::{self, Definition};
+use crate::voice::Voice;
 use args::MaxFailed;
 use earlier::Earlier;
 use feed::Feed;
@@ -57,7 +58,7 @@ pub(crate) async fn run(args: FetchArgs) -> Result<u8> {
         let lane = plan.place.only()?;
         return dry::run(&args, &lane.source);
     }
-    let stop = Stop::on_signals()?;
+    let stop = Stop::on_signals(Voice::plain())?;
     let display = Display::new(args.quiet || args.json);
     let summary = fetch(&args, &stop, &display).await?;
     if args.json {

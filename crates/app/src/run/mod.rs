@@ -26,9 +26,13 @@ use crate::fetch::{Stop, raise_open_files};
 pub use crate::pipeline::Role;
 use crate::pipeline::{OpenLane, Plan, Roles, Stages, World};
 use crate::service::{Server, Service};
+use crate::sight::{Sight, Watch};
+use crate::voice::{LogFormat, Loudness, Voice};
 use rates::Rates;
 use standing::{left_behind, unrecorded};
 
+/// The embedded log's name in metrics.
+const EMBEDDED: &str = "embedded";
 /// How often it is said what was done, if anything was.
 const SAY_EVERY: Duration = Duration::from_secs(10);
 /// How often a drain looks whether record has read everything.
@@ -55,27 +59,45 @@ pub struct RunArgs {
     /// Say nothing but warnings and errors
     #[arg(long, short)]
     quiet: bool,
+    /// Say it in lines for people, or in JSON, one object a line
+    #[arg(long, value_name = "FORMAT", env = crate::TRACING_FORMAT_VARIABLE, default_value = "text")]
+    log_format: LogFormat,
+}
+
+impl RunArgs {
+    /// The form in which it says things.
+    pub(crate) fn log_format(&self) -> LogFormat {
+        self.log_format
+    }
+
+    fn voice(&self) -> Voice {
+        Voice::new(self.log_format, if self.quiet { Loudness::Quiet } else { Loudness::Normal })
+    }
 }
 
 /// Runs the command.
 pub(crate) async fn run(args: RunArgs) -> Result<u8> {
-    let stop = Stop::on_signals()?;
+    let voice = args.voice();
+    let stop = Stop::on_signals(voice)?;
     let Ready { mut plan, http, warnings } = config::load(&args.config, Purpose::Run).context(exit::Configuration)?;
-    warn(&args, &warnings);
+    warn(&args, &warnings, voice);
     raise_open_files();
     let roles = Roles::of(&args.role);
-    let voice = Voice { quiet: args.quiet };
     let grace = plan.limits.grace;
     // Downloads end early enough for their rows.
     plan.limits.grace = grace - (grace / RECORD_SHARE).min(RECORD_GRACE);
-    let world = World::open(&plan).await?;
+    let sight = Sight::new(EMBEDDED)?;
+    let world = World::open(&plan).await?.seen_by(&sight);
     let lanes = plan.place.lanes.clone();
     let tables = world.lanes.iter().map(OpenLane::tables).collect();
-    let service = Arc::new(Service::new(world.log.clone(), lanes, http, stop.draining()).with_tables(tables));
+    let watched = world.watched(&plan, &roles, http.stalled_after);
+    let service = Service::new(world.log.clone(), lanes, http, stop.draining()).with_tables(tables).with_sight(&sight);
+    let service = Arc::new(service);
     let server = Server::start(service.clone()).await?;
     let mut stages = world.start(&plan, &roles)?;
+    let watch = Watch::start(sight, watched);
     announce(&plan, &roles, &server, &voice);
-    warn_of_left_behind(&world, &plan).await?;
+    warn_of_left_behind(&world, &plan, voice).await?;
     let mut rates = Rates::new(&world, &service);
     let driven =
         Drive { stages: &mut stages, world: &world, stop: &stop, roles: &roles, grace, voice: &voice }.run(&mut rates).await;
@@ -83,6 +105,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<u8> {
         stages.abort().await;
     }
     server.stop().await;
+    drop(watch);
     driven.with_context(|| format!("stopped; once the cause is removed, start it again with -c {}", args.config.display()))?;
     world.close().await?;
     drop(stages);
@@ -91,31 +114,18 @@ pub(crate) async fn run(args: RunArgs) -> Result<u8> {
     Ok(exit::DONE)
 }
 
-/// What is said on standard error, a line at a time.
-struct Voice {
-    quiet: bool,
-}
-
-impl Voice {
-    fn say(&self, line: &str) {
-        if !self.quiet {
-            eprintln!("{line}");
-        }
-    }
-}
-
-fn warn(args: &RunArgs, warnings: &[Problem]) {
+fn warn(args: &RunArgs, warnings: &[Problem], voice: Voice) {
     for warning in warnings {
-        eprintln!("warning: {}", warning.shown(&args.config.display().to_string()));
+        voice.warn(&warning.shown(&args.config.display().to_string()));
     }
 }
 
 /// Says what a change of the configuration has left in the log, so that it is not forgotten there.
-async fn warn_of_left_behind(world: &World, plan: &Plan) -> Result<()> {
+async fn warn_of_left_behind(world: &World, plan: &Plan, voice: Voice) -> Result<()> {
     for (topic, waiting) in left_behind(&world.log, &plan.place.lanes).await? {
-        eprintln!(
-            "warning: the topic {topic} holds work that no source of the configuration reads ({waiting} unread): bring back the source, the topic or the enrich that it is for until it is done"
-        );
+        voice.warn(&format!(
+            "the topic {topic} holds work that no source of the configuration reads ({waiting} unread): bring back the source, the topic or the enrich that it is for until it is done"
+        ));
     }
     Ok(())
 }
@@ -125,7 +135,7 @@ fn announce(plan: &Plan, roles: &Roles, server: &Server, voice: &Voice) {
     let names = |roles: &mut dyn Iterator<Item = Role>| roles.map(Role::name).collect::<Vec<_>>().join(", ");
     let absent = names(&mut roles.absent());
     if !absent.is_empty() {
-        eprintln!("warning: {absent} will not run: no other process can have the embedded log meanwhile, so that work waits");
+        voice.warn(&format!("{absent} will not run: no other process can have the embedded log meanwhile, so that work waits"));
     }
     let place = &plan.place;
     voice.say(&format!("longshore {} runs {}", env!("CARGO_PKG_VERSION"), names(&mut roles.iter())));
@@ -136,7 +146,7 @@ fn announce(plan: &Plan, roles: &Roles, server: &Server, voice: &Voice) {
     voice.say(&format!("  log {log}, files {files}, tables {tables}"));
     let sources: Vec<&str> = place.lanes.iter().map(|lane| lane.name()).collect();
     let address = server.address();
-    voice.say(&format!("  http://{address}: POST /v1/events/{{{}}}, GET /health/ready", sources.join(",")));
+    voice.say(&format!("  http://{address}: POST /v1/events/{{{}}}, GET /health/ready, GET /metrics", sources.join(",")));
 }
 
 /// The service while it runs.
@@ -184,7 +194,7 @@ impl Drive<'_> {
             tokio::select! {
                 Some(ended) = self.stages.next_end() => ended?,
                 () = tokio::time::sleep_until(end + LAST_GRACE) => {
-                    eprintln!("warning: the work did not end within shutdown_grace and is broken off; nothing is lost, the next run does it again");
+                    self.voice.warn("the work did not end within shutdown_grace and is broken off; nothing is lost, the next run does it again");
                     self.stages.abort().await;
                 }
                 _ = look.tick(), if !self.stages.upstream_runs() && !self.stages.drain_record.is_cancelled() => {

@@ -1,4 +1,4 @@
-//! The service's HTTP server: events come in here, and health is told.
+//! The service's HTTP server: events come in here, and health and metrics are told.
 //!
 //! *Owns*: the socket, who may ask (the token), how much may be under way, and that an event is durable before it is
 //! acknowledged. *Does not own*: what events mean (ingest decides), the log, when the process stops.
@@ -14,23 +14,25 @@ mod admission;
 mod answer;
 mod body;
 mod events;
+mod health;
 mod replay;
 mod server;
 mod shape;
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
-use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
+use longshore_core::time::Micros;
 use longshore_log::EmbeddedLog;
+use longshore_stages::ports::Log;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Http;
 use crate::place::{Lane, Tables};
+use crate::sight::Sight;
 use admission::Admission;
 pub(crate) use answer::Refusal;
 pub(crate) use server::Server;
@@ -54,15 +56,27 @@ pub(crate) struct Service {
     pub(crate) accepted: AtomicU64,
     http: Http,
     draining: CancellationToken,
+    /// When it was first seen to be stopping.
+    stopping: OnceLock<Micros>,
     admission: Admission,
+    /// What is told of the process, where anything is.
+    sight: Option<Arc<Sight>>,
+    /// The log as events are appended to it.
+    intake: Arc<dyn Log>,
 }
 
 impl Service {
     /// Over an open log, until `draining` is cancelled; then nothing is taken any more.
     pub(crate) fn new(log: Arc<EmbeddedLog>, lanes: Vec<Lane>, http: Http, draining: CancellationToken) -> Self {
         let admission = Admission::new(&http);
-        let (tables, replaying) = (Vec::new(), tokio::sync::Mutex::new(()));
-        Service { log, lanes, tables, replaying, accepted: AtomicU64::new(0), http, draining, admission }
+        let (tables, replaying, intake) = (Vec::new(), tokio::sync::Mutex::new(()), log.clone());
+        let (accepted, stopping, sight) = (AtomicU64::new(0), OnceLock::new(), None);
+        Service { log, lanes, tables, replaying, accepted, http, draining, stopping, admission, sight, intake }
+    }
+
+    /// The same, telling of what is seen of the process.
+    pub(crate) fn with_sight(self, sight: &Arc<Sight>) -> Self {
+        Service { intake: sight.log(self.log.clone()), sight: Some(sight.clone()), ..self }
     }
 
     /// The same with the tables of all lanes, in their order, so that dead letters can be replayed.
@@ -105,22 +119,18 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
     Router::new()
         .merge(guarded)
         .route("/health/live", get(|| async { answer::json(StatusCode::OK, &serde_json::json!({ "status": "live" })) }))
-        .route("/health/ready", get(ready))
+        .route("/health/ready", get(health::ready))
+        .route("/metrics", get(health::metrics))
         .fallback(|| async { Refusal::new(StatusCode::NOT_FOUND, "there is nothing at this path", PATHS) })
         .method_not_allowed_fallback(|| async {
             Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "the path does not take this method", PATHS)
         })
+        .layer(middleware::from_fn_with_state(service.clone(), health::timed))
         .with_state(service)
 }
 
-const PATHS: &str = "ask for POST /v1/events/SOURCE, POST /v1/dlq/SOURCE/replay, GET /health/live or GET /health/ready";
-
-async fn ready(State(service): State<Arc<Service>>) -> Response {
-    match service.open() {
-        Ok(()) => answer::json(StatusCode::OK, &serde_json::json!({ "status": "ready" })),
-        Err(refusal) => refusal.into_response(),
-    }
-}
+const PATHS: &str =
+    "ask for POST /v1/events/SOURCE, POST /v1/dlq/SOURCE/replay, GET /health/live, GET /health/ready or GET /metrics";
 
 #[cfg(test)]
 #[path = "service_tests.rs"]

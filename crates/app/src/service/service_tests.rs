@@ -27,7 +27,7 @@ struct World {
 
 fn http() -> Http {
     let listen = "127.0.0.1:0".parse().unwrap();
-    Http { listen, token: None, max_body: 4 << 20, max_backlog: 100 }
+    Http { listen, token: None, max_body: 4 << 20, max_backlog: 100, stalled_after: Duration::from_secs(120) }
 }
 
 async fn world(http: Http) -> World {
