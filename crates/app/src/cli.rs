@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::settings::{parse_duration, parse_size};
-use crate::voice::LogFormat;
+use crate::voice::Voice;
 
 /// Turns events that carry attachment URLs into files and one exact inventory.
 #[derive(Debug, Parser)]
@@ -18,11 +18,11 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// The form in which this command says things.
-    pub fn log_format(&self) -> LogFormat {
+    /// How this command says things on standard error.
+    pub fn voice(&self) -> Voice {
         match &self.command {
-            Command::Run(args) => args.log_format(),
-            _ => LogFormat::Text,
+            Command::Run(args) => args.voice(),
+            _ => Voice::plain(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use longshore::{cli::Cli, exit, run, voice};
+use longshore::{cli::Cli, exit, run};
 
 /// With many threads it keeps half as much memory as the system's allocator; how, `.cargo/config.toml` says.
 #[global_allocator]
@@ -11,7 +11,8 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let voice = voice::start(cli.log_format());
+    let voice = cli.voice();
+    voice.start();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -72,20 +72,23 @@ impl Voice {
             LogFormat::Json => tracing::error!(target: "longshore", "{why}"),
         }
     }
-}
 
-/// Lets everything in this process be told in this form from now on, as far as the environment wants it.
-pub fn start(format: LogFormat) -> Voice {
-    let level = if format == LogFormat::Json { "info" } else { "warn" };
-    let ours = OURS.map(|name| format!(",{name}={level}")).concat();
-    let filter = EnvFilter::try_from_env(TRACING_VARIABLE).unwrap_or_else(|_| EnvFilter::new(format!("error{ours}")));
-    let told = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => told.init(),
-        LogFormat::Json => {
-            told.json().flatten_event(true).with_current_span(false).with_span_list(false).init();
-            std::panic::set_hook(Box::new(|panic| tracing::error!(target: "longshore", "{panic}")));
+    /// Lets everything in this process be told in this form from now on, as far as the environment wants it. To be called
+    /// once, before anything is said.
+    pub fn start(&self) {
+        let level = match (self.format, self.loudness) {
+            (LogFormat::Json, Loudness::Normal) => "info",
+            (LogFormat::Text, _) | (LogFormat::Json, Loudness::Quiet) => "warn",
+        };
+        let ours = OURS.map(|name| format!(",{name}={level}")).concat();
+        let filter = EnvFilter::try_from_env(TRACING_VARIABLE).unwrap_or_else(|_| EnvFilter::new(format!("error{ours}")));
+        let told = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        match self.format {
+            LogFormat::Text => told.init(),
+            LogFormat::Json => {
+                told.json().flatten_event(true).with_current_span(false).with_span_list(false).init();
+                std::panic::set_hook(Box::new(|panic| tracing::error!(target: "longshore", "{panic}")));
+            }
         }
     }
-    Voice::new(format, Loudness::Normal)
 }

@@ -28,7 +28,7 @@ impl Stop {
                 }
                 if heard.drain.is_cancelled() {
                     // The same as a kill, which every part is made for.
-                    voice.say("stopped at once; nothing is lost, what was under way is done again by the next run");
+                    voice.warn("stopped at once; nothing is lost, what was under way is done again by the next run");
                     std::process::exit(i32::from(exit::FAILED));
                 }
                 heard.drain.cancel();

@@ -65,12 +65,8 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
-    /// The form in which it says things.
-    pub(crate) fn log_format(&self) -> LogFormat {
-        self.log_format
-    }
-
-    fn voice(&self) -> Voice {
+    /// How it says things.
+    pub(crate) fn voice(&self) -> Voice {
         Voice::new(self.log_format, if self.quiet { Loudness::Quiet } else { Loudness::Normal })
     }
 }
@@ -91,7 +87,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<u8> {
     let lanes = plan.place.lanes.clone();
     let tables = world.lanes.iter().map(OpenLane::tables).collect();
     let watched = world.watched(&plan, &roles, http.stalled_after);
-    let service = Service::new(world.log.clone(), lanes, http, stop.draining()).with_tables(tables).with_sight(&sight);
+    let service = Service::new(world.log.clone(), lanes, http, stop.draining(), sight.clone()).with_tables(tables);
     let service = Arc::new(service);
     let server = Server::start(service.clone()).await?;
     let mut stages = world.start(&plan, &roles)?;

@@ -19,13 +19,12 @@ mod replay;
 mod server;
 mod shape;
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
 
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Router, middleware};
-use longshore_core::time::Micros;
 use longshore_log::EmbeddedLog;
 use longshore_stages::ports::Log;
 use tokio_util::sync::CancellationToken;
@@ -56,27 +55,26 @@ pub(crate) struct Service {
     pub(crate) accepted: AtomicU64,
     http: Http,
     draining: CancellationToken,
-    /// When it was first seen to be stopping.
-    stopping: OnceLock<Micros>,
     admission: Admission,
-    /// What is told of the process, where anything is.
-    sight: Option<Arc<Sight>>,
-    /// The log as events are appended to it.
+    /// What is told of the process.
+    sight: Arc<Sight>,
+    /// The log, measured, as events are appended to it.
     intake: Arc<dyn Log>,
 }
 
 impl Service {
-    /// Over an open log, until `draining` is cancelled; then nothing is taken any more.
-    pub(crate) fn new(log: Arc<EmbeddedLog>, lanes: Vec<Lane>, http: Http, draining: CancellationToken) -> Self {
-        let admission = Admission::new(&http);
-        let (tables, replaying, intake) = (Vec::new(), tokio::sync::Mutex::new(()), log.clone());
-        let (accepted, stopping, sight) = (AtomicU64::new(0), OnceLock::new(), None);
-        Service { log, lanes, tables, replaying, accepted, http, draining, stopping, admission, sight, intake }
-    }
-
-    /// The same, telling of what is seen of the process.
-    pub(crate) fn with_sight(self, sight: &Arc<Sight>) -> Self {
-        Service { intake: sight.log(self.log.clone()), sight: Some(sight.clone()), ..self }
+    /// Over an open log, until `draining` is cancelled; then nothing is taken any more. Tells what `sight` sees.
+    pub(crate) fn new(
+        log: Arc<EmbeddedLog>,
+        lanes: Vec<Lane>,
+        http: Http,
+        draining: CancellationToken,
+        sight: Arc<Sight>,
+    ) -> Self {
+        sight.stops_with(draining.clone());
+        let (admission, intake) = (Admission::new(&http), sight.log(log.clone()));
+        let (tables, replaying, accepted) = (Vec::new(), tokio::sync::Mutex::new(()), AtomicU64::new(0));
+        Service { log, lanes, tables, replaying, accepted, http, draining, admission, sight, intake }
     }
 
     /// The same with the tables of all lanes, in their order, so that dead letters can be replayed.

@@ -36,7 +36,8 @@ async fn world(http: Http) -> World {
     let lane = Lane::of(Definition::default().source().unwrap());
     log.ensure_topics(&lane.topics.specs(&[], 1)).await.unwrap();
     let draining = CancellationToken::new();
-    let service = Arc::new(Service::new(log, vec![lane], http, draining.clone()));
+    let sight = Sight::new("embedded").unwrap();
+    let service = Arc::new(Service::new(log, vec![lane], http, draining.clone(), sight));
     World { service, draining, _directory: directory }
 }
 
@@ -137,7 +138,8 @@ async fn nothing_is_taken_while_stopping() {
     world.draining.cancel();
     let (status, wait, _) = world.ask(request("text/plain", "https://a/1")).await;
     assert_eq!((status, wait.is_some()), (503, true));
-    assert_eq!(world.status(Request::get("/health/ready").body(Body::empty()).unwrap()).await, 503);
+    let (status, _, said) = world.ask(Request::get("/health/ready").body(Body::empty()).unwrap()).await;
+    assert_eq!((status, &said["status"], &said["reasons"][0]["part"]), (503, &"not ready".into(), &"work".into()), "{said}");
     assert_eq!(world.status(Request::get("/health/live").body(Body::empty()).unwrap()).await, 200);
     assert!(world.appended().await.is_empty());
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use longshore_core::health::Trouble;
 use longshore_core::time::Micros;
 use longshore_stages::ports::{Clock, SystemClock};
+use tokio_util::sync::CancellationToken;
 
 use super::{Shared, lock};
 
@@ -54,6 +55,14 @@ pub(crate) struct Board {
     began_at: Micros,
     lamps: Shared<Vec<Arc<Lamp>>>,
     stalled: Shared<Option<Duration>>,
+    stopping: Shared<Stopping>,
+}
+
+/// Whether the process was told to stop, and when that was noticed.
+#[derive(Debug, Default)]
+struct Stopping {
+    draining: CancellationToken,
+    since: Option<Duration>,
 }
 
 /// The calls of one kind.
@@ -69,7 +78,8 @@ pub(crate) struct Lamp {
 
 impl Board {
     pub(super) fn new() -> Self {
-        Board { began: Instant::now(), began_at: SystemClock.now(), lamps: Shared::default(), stalled: Shared::default() }
+        let (began, began_at) = (Instant::now(), SystemClock.now());
+        Board { began, began_at, lamps: Shared::default(), stalled: Shared::default(), stopping: Shared::default() }
     }
 
     /// The lamp of this name, the same for all who ask.
@@ -102,6 +112,16 @@ impl Board {
         *lock(&self.stalled) = since;
     }
 
+    /// The process stops once this is cancelled.
+    pub(super) fn stops_with(&self, draining: CancellationToken) {
+        lock(&self.stopping).draining = draining;
+    }
+
+    fn stopping(&self, now: Duration) -> Option<Duration> {
+        let mut stopping = lock(&self.stopping);
+        stopping.draining.is_cancelled().then(|| *stopping.since.get_or_insert(now))
+    }
+
     /// Everything that is wrong now.
     pub(crate) fn reasons(&self) -> Vec<Unready> {
         let now = self.now();
@@ -110,7 +130,8 @@ impl Board {
         let failing = lamps.iter().filter_map(|lamp| Some(unready(lamp.part, &lamp.what, lamp.since(now)?)));
         let stalled = *lock(&self.stalled);
         let stalled = stalled.map(|since| unready(Part::Work, "work waits and nothing is completed", since));
-        let mut reasons: Vec<Unready> = failing.chain(stalled).collect();
+        let stopping = self.stopping(now).map(|since| unready(Part::Work, "the process is stopping", since));
+        let mut reasons: Vec<Unready> = failing.chain(stalled).chain(stopping).collect();
         reasons.sort_unstable();
         reasons
     }

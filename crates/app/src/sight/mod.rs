@@ -35,6 +35,7 @@ use std::time::Duration;
 use longshore_stages::ports::{Log, Origin, Partition, Store, Table};
 use longshore_stages::progress::Progress;
 use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec, Registry, Result, TextEncoder};
+use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::board::Unready;
 use self::board::{Board, Part};
@@ -145,7 +146,7 @@ impl Sight {
             fine: meters.table_commit.with_label_values(&[source, kind, ""]),
             rows: meters.table_rows.with_label_values(&labels),
             known: meters.table_known.with_label_values(&labels),
-            version: meters.table_version.with_label_values(&labels),
+            version: meters.table_version.clone(),
             lamp: self.board.lamp(Part::Table, &format!("the table {kind} of {source} cannot be written")),
         })
     }
@@ -155,6 +156,11 @@ impl Sight {
         let mut lanes = lock(&self.lanes);
         lanes.retain(|(name, _)| name != source);
         lanes.push((source.to_owned(), progress));
+    }
+
+    /// The process counts as stopping once this is cancelled.
+    pub(crate) fn stops_with(&self, draining: CancellationToken) {
+        self.board.stops_with(draining);
     }
 
     /// Takes in how long a request to this process took. All three come from closed lists.

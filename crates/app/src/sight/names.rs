@@ -187,8 +187,12 @@ pub(crate) const TABLE_COMMIT: Metric = histogram(
 );
 pub(crate) const TABLE_ROWS: Metric =
     histogram("longshore_table_commit_rows", "rows", TABLE_LABELS, "Rows of a batch that was committed, known ones among them.");
-pub(crate) const TABLE_VERSION: Metric =
-    gauge("longshore_table_version", "version", TABLE_LABELS, "The table's version after the last commit of this process.");
+pub(crate) const TABLE_VERSION: Metric = gauge(
+    "longshore_table_version",
+    "version",
+    TABLE_LABELS,
+    "The table's version after the last commit of this process; none before the first.",
+);
 
 pub(crate) const LAG: Metric = gauge(
     "longshore_consumer_lag_messages",

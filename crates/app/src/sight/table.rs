@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use longshore_core::row::{Key, Row};
 use longshore_lake::table::ExactTable;
 use longshore_stages::ports::{Appended, LogPosition, Table, TableError};
-use prometheus::{Histogram, HistogramVec, IntCounter, IntGauge};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntGaugeVec};
 
 use super::board::Lamp;
 
@@ -33,7 +33,8 @@ pub(super) struct MeteredTable {
     pub(super) fine: Histogram,
     pub(super) rows: Histogram,
     pub(super) known: IntCounter,
-    pub(super) version: IntGauge,
+    /// Without a series until this process has committed.
+    pub(super) version: IntGaugeVec,
     pub(super) lamp: Arc<Lamp>,
 }
 
@@ -49,7 +50,8 @@ impl Table for MeteredTable {
                 self.fine.observe(seconds);
                 self.rows.observe(rows.len() as f64);
                 self.known.inc_by(appended.known as u64);
-                self.version.set(i64::try_from(self.inner.seen_version().await).unwrap_or(i64::MAX));
+                let version = i64::try_from(self.inner.seen_version().await).unwrap_or(i64::MAX);
+                self.version.with_label_values(&self.labels).set(version);
             }
             Err(error) => {
                 let kind = match error {

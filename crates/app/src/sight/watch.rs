@@ -72,7 +72,7 @@ impl Watched {
     }
 
     /// Takes in where the stages of this process stand; on a failure the last values stay.
-    async fn sample(&self, sight: &Sight) {
+    pub(super) async fn sample(&self, sight: &Sight) {
         match tokio::time::timeout(LONGEST, self.standings()).await {
             Ok(Ok(standings)) => {
                 sight.board.answered(Part::Log);
