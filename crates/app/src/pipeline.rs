@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Enriching;
 use crate::place::{self, Lane, Place};
-use crate::sight::{Onlooker, Sight, Watched};
+use crate::sight::{Onlooker, Sight};
 
 /// Everything that the stages need, checked and typed.
 pub(crate) struct Plan {
@@ -160,17 +160,6 @@ impl World {
     pub(crate) fn seen_by(self, sight: &Arc<Sight>) -> Self {
         self.lanes.iter().for_each(|open| sight.lane(open.lane.name(), open.progress.clone()));
         World { sight: Onlooker::Sight(sight.clone()), ..self }
-    }
-
-    /// What there is to watch when these roles run.
-    pub(crate) fn watched(&self, plan: &Plan, roles: &Roles, patience: Duration) -> Watched {
-        Watched {
-            view: self.log.clone(),
-            lanes: plan.place.lanes.clone(),
-            roles: roles.clone(),
-            freshness: plan.gather.freshness.max(plan.gather_events.freshness),
-            patience,
-        }
     }
 
     /// All tables of all lanes.

@@ -26,7 +26,7 @@ use crate::fetch::{Stop, raise_open_files};
 pub use crate::pipeline::Role;
 use crate::pipeline::{OpenLane, Plan, Roles, Stages, World};
 use crate::service::{Server, Service};
-use crate::sight::{Sight, Watch};
+use crate::sight::{Sight, Watch, Watched};
 use crate::voice::{LogFormat, Loudness, Voice};
 use rates::Rates;
 use standing::{left_behind, unrecorded};
@@ -86,7 +86,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<u8> {
     let world = World::open(&plan).await?.seen_by(&sight);
     let lanes = plan.place.lanes.clone();
     let tables = world.lanes.iter().map(OpenLane::tables).collect();
-    let watched = world.watched(&plan, &roles, http.stalled_after);
+    let watched = Watched::of(&world, &plan, &roles, http.stalled_after);
     let service = Service::new(world.log.clone(), lanes, http, stop.draining(), sight.clone()).with_tables(tables);
     let service = Arc::new(service);
     let server = Server::start(service.clone()).await?;

@@ -16,7 +16,7 @@ use super::names::{self, Metric};
 use super::observed::{self, Values};
 use super::{Shared, Sight, lanes, lock};
 use crate::chain::{self, Standing};
-use crate::pipeline::{Role, Roles};
+use crate::pipeline::{Plan, Role, Roles, World};
 use crate::place::Lane;
 use crate::walk::Moment;
 
@@ -54,6 +54,17 @@ impl Watch {
 }
 
 impl Watched {
+    /// What there is to watch in this world when these roles run.
+    pub(crate) fn of(world: &World, plan: &Plan, roles: &Roles, patience: Duration) -> Self {
+        Watched {
+            view: world.log.clone(),
+            lanes: plan.place.lanes.clone(),
+            roles: roles.clone(),
+            freshness: plan.gather.freshness.max(plan.gather_events.freshness),
+            patience,
+        }
+    }
+
     async fn run(self, sight: &Sight) {
         let mut watchdog = Watchdog::new(self.patience);
         let mut every = tokio::time::interval((self.patience / 4).clamp(LEAST, EVERY));
