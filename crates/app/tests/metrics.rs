@@ -267,6 +267,15 @@ fn the_form_of_the_lines_has_a_twin_in_the_environment_and_holds_for_failures_to
 }
 
 #[test]
+fn a_quiet_service_says_nothing_in_either_form() {
+    let service = Service::new(URLS, "");
+    for form in ["text", "json"] {
+        let stopped = service.stop(service.start(&["--quiet", "--log-format", form]));
+        assert_eq!((stopped.code, stopped.stderr.as_str()), (Some(0), ""), "{form}");
+    }
+}
+
+#[test]
 fn lag_tells_what_waits_where_and_for_how_long() {
     let (origin, service) = (origin(), Service::new(URLS, ""));
     let running = service.start(&["--role", "record"]);

@@ -46,7 +46,7 @@ const LAST_GRACE: Duration = Duration::from_secs(2);
 /// `longshore run`
 #[derive(Debug, Clone, Args)]
 #[command(
-    after_help = "Examples:\n  longshore run\n  longshore run -c /etc/longshore.yaml --quiet\n\nSIGTERM or Ctrl-C lets what is under way end; a second one stops at once.\n\
+    after_help = "Examples:\n  longshore run\n  longshore run -c /etc/longshore.yaml --quiet\n  longshore run --log-format json\n\nSIGTERM or Ctrl-C lets what is under way end; a second one stops at once.\n\
                         Exit codes: 0 stopped when asked to; 1 failed; 2 wrong usage; 78 wrong configuration."
 )]
 pub struct RunArgs {
