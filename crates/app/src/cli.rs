@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::settings::{parse_duration, parse_size};
+use crate::voice::Voice;
 
 /// Turns events that carry attachment URLs into files and one exact inventory.
 #[derive(Debug, Parser)]
@@ -14,6 +15,16 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// How this command says things on standard error.
+    pub fn voice(&self) -> Voice {
+        match &self.command {
+            Command::Run(args) => args.voice(),
+            _ => Voice::plain(),
+        }
+    }
 }
 
 /// The commands.
@@ -29,6 +40,8 @@ pub enum Command {
     Send(crate::send::SendArgs),
     /// Show where every stage of a directory stands
     Status(StatusArgs),
+    /// Show how far every stage is behind, in messages and in seconds
+    Lag(LagArgs),
     /// Look at the rows of the inventory
     Inventory(InventoryArgs),
     /// Prove that nothing is lost and nothing is counted twice
@@ -41,6 +54,8 @@ pub enum Command {
     Trace(crate::trace::TraceArgs),
     /// Look at the dead letters, and replay them
     Dlq(crate::dlq::args::DlqArgs),
+    /// Make and check the topics that a service needs on Kafka
+    Topics(crate::topics::TopicsArgs),
     /// Write, check and explain the configuration of a service
     Config(ConfigArgs),
     /// Print completions for a shell
@@ -170,6 +185,18 @@ pub struct DemoArgs {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Example:\n  longshore status --to ./lake --watch")]
 pub struct StatusArgs {
+    /// The directory.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// Repeat every second until Ctrl-C
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// `longshore lag`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  longshore lag -c longshore.yaml --watch\n  longshore lag --to ./lake --source urls --json")]
+pub struct LagArgs {
     /// The directory.
     #[command(flatten)]
     pub place: PlaceArgs,

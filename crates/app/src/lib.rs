@@ -6,6 +6,7 @@ pub mod exit;
 pub mod place;
 pub mod settings;
 
+mod chain;
 pub mod check_url;
 pub mod chosen;
 mod client;
@@ -15,6 +16,7 @@ pub mod fetch;
 mod free_text;
 mod input;
 mod inventory;
+mod lag;
 pub mod map;
 mod open_log;
 mod pipeline;
@@ -24,8 +26,11 @@ mod render;
 pub mod run;
 pub mod send;
 mod service;
+pub mod sight;
 mod status;
+pub mod topics;
 pub mod trace;
+pub mod voice;
 mod walk;
 
 use anyhow::Result;
@@ -33,6 +38,8 @@ use cli::{Cli, Command};
 
 /// The environment variable that says how much is told on standard error.
 pub const TRACING_VARIABLE: &str = "LONGSHORE_TRACING";
+/// The environment variable that says in which form: the twin of `run --log-format`.
+pub const TRACING_FORMAT_VARIABLE: &str = "LONGSHORE_TRACING_FORMAT";
 
 /// Runs a command; returns the exit code.
 pub async fn run(cli: Cli) -> Result<u8> {
@@ -42,10 +49,12 @@ pub async fn run(cli: Cli) -> Result<u8> {
         Command::Run(args) => run::run(args).await,
         Command::Send(args) => send::run(args).await,
         Command::Status(args) => status::run(args).await,
+        Command::Lag(args) => lag::run(args).await,
         Command::Inventory(args) => inventory::run(args).await,
         Command::Reconcile(args) => reconcile::run(args).await,
         Command::CheckUrl(args) => check_url::run(args),
         Command::Map(args) => map::run(args),
+        Command::Topics(args) => topics::run(args).await,
         Command::Trace(args) => trace::run(args).await,
         Command::Dlq(args) => dlq::run(args.command).await,
         Command::Config(args) => config::command::run(args),

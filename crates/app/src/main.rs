@@ -3,8 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use longshore::{TRACING_VARIABLE, cli::Cli, exit, run};
-use tracing_subscriber::EnvFilter;
+use longshore::{cli::Cli, exit, run};
 
 /// With many threads it keeps half as much memory as the system's allocator; how, `.cargo/config.toml` says.
 #[global_allocator]
@@ -12,21 +11,19 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_env(TRACING_VARIABLE).unwrap_or_else(|_| {
-        EnvFilter::new("error,longshore=warn,longshore_stages=warn,longshore_log=warn,longshore_lake=warn,longshore_origin=warn")
-    });
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let voice = cli.voice();
+    voice.start();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: the runtime does not start: {error}");
+            voice.fail(&format!("the runtime does not start: {error}"));
             return ExitCode::from(exit::FAILED);
         }
     };
     match runtime.block_on(run(cli)) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            voice.fail(&format!("{error:#}"));
             ExitCode::from(exit::code_of(&error))
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use longshore_core::retry::Ladder;
 use longshore_lake::durable::DiskSync;
 use longshore_lake::store::{LocalOptions, LocalStore, Owner, SyncMode};
@@ -19,7 +19,7 @@ use longshore_stages::progress::Progress;
 use longshore_stages::record::{self, Gather, Record};
 use longshore_stages::refresh::Refresh;
 use longshore_stages::retry::Retry;
-use longshore_stages::topics::Topics;
+use longshore_stages::topics::{Scale, Topics};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Enriching;
 use crate::open_log::OpenLog;
 use crate::place::{self, Lane, Place};
+use crate::sight::{Onlooker, Sight};
 
 /// Everything that the stages need, checked and typed.
 pub(crate) struct Plan {
@@ -58,6 +59,7 @@ pub(crate) struct World {
     /// One for each of the place's lanes, in their order.
     pub(crate) lanes: Vec<OpenLane>,
     store: LocalStore,
+    sight: Onlooker,
 }
 
 /// Who writes the tables.
@@ -162,31 +164,38 @@ impl World {
     pub(crate) async fn open(plan: &Plan) -> Result<Self> {
         let open = OpenLog::open(&plan.place.log)?;
         open.log().ensure_topics(&topics(plan)).await?;
-        Self::over(plan, open, Tables::Ours).await
+        let (partitions, _) = open.view(&plan.place).state().await?;
+        let topics: Vec<String> = partitions.into_iter().map(|state| state.partition.topic.to_string()).collect();
+        Self::over(plan, open, Tables::Ours, &topics).await
     }
 
-    /// The same for a process of these roles over a log that is open and has all topics.
-    pub(crate) async fn shared(plan: &Plan, open: OpenLog, roles: &Roles) -> Result<Self> {
+    /// The same with everything that its stages do measured.
+    pub(crate) fn seen_by(self, sight: &Arc<Sight>) -> Self {
+        self.lanes.iter().for_each(|open| sight.lane(open.lane.name(), open.progress.clone()));
+        World { sight: Onlooker::Sight(sight.clone()), ..self }
+    }
+
+    /// The same for a process of these roles over an open log that has these topics.
+    pub(crate) async fn shared(plan: &Plan, open: OpenLog, roles: &Roles, topics: &[String]) -> Result<Self> {
         let tables = if roles.has(Role::Record) { Tables::Ours } else { Tables::Others };
-        Self::over(plan, open, tables).await
+        Self::over(plan, open, tables, topics).await
     }
 
-    async fn over(plan: &Plan, open: OpenLog, tables: Tables) -> Result<Self> {
+    async fn over(plan: &Plan, open: OpenLog, tables: Tables, topics: &[String]) -> Result<Self> {
         let (log, view) = (open.log(), open.view(&plan.place));
         let owner = if open.is_shared() { Owner::Shared } else { Owner::Exclusive };
         let sync = if plan.sync { SyncMode::Full } else { SyncMode::Off };
         let store = LocalStore::open(&plan.place.files, LocalOptions { sync, ..LocalOptions::new(owner) })?;
         let mut lanes = Vec::with_capacity(plan.place.lanes.len());
         for lane in &plan.place.lanes {
-            lanes.push(OpenLane::open(plan, lane, view.as_ref(), tables).await?);
+            lanes.push(OpenLane::open(plan, lane, topics, tables).await?);
         }
-        Ok(World { log, view, open, lanes, store })
+        Ok(World { log, view, open, lanes, store, sight: Onlooker::Nobody })
     }
 
     /// All tables of all lanes that are open.
     pub(crate) fn tables(&self) -> impl Iterator<Item = &ExactTable> {
-        let open = self.lanes.iter().filter_map(|open| open.tables.as_ref());
-        open.flat_map(|tables| [&tables.attachments, &tables.failed, &tables.events])
+        self.lanes.iter().flat_map(|open| &open.tables).flat_map(OpenTables::all)
     }
 
     /// Leaves everything in good order for those who come next.
@@ -214,7 +223,8 @@ impl World {
     }
 
     fn spawn_lane(&self, plan: &Plan, open: &OpenLane, setup: &Setup, roles: &Roles, stages: &mut Stages) -> Result<()> {
-        let wiring = Wiring { plan, open, setup, log: self.log.clone(), clock: Arc::new(SystemClock) };
+        let wiring =
+            Wiring { plan, open, setup, log: self.sight.log(self.log.clone()), clock: Arc::new(SystemClock), sight: &self.sight };
         if roles.has(Role::Ingest) {
             stages.upstream.spawn(wiring.ingest().run(stages.drain.clone()));
             if let Some(enrich) = wiring.enrich() {
@@ -245,6 +255,7 @@ struct Wiring<'a> {
     setup: &'a Setup,
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
+    sight: &'a Onlooker,
 }
 
 impl Wiring<'_> {
@@ -304,8 +315,8 @@ impl Wiring<'_> {
         Ok(Download {
             log: self.log.clone(),
             topics: self.topics(),
-            origin: Arc::new(HttpOrigin::new(self.setup.origin.clone())?),
-            store: Arc::new(store),
+            origin: self.sight.origin(self.open.lane.name(), Arc::new(HttpOrigin::new(self.setup.origin.clone())?)),
+            store: self.sight.store(Arc::new(store)),
             source: self.open.lane.source.clone(),
             headers: self.setup.headers.clone(),
             refresh: self.setup.refresh.clone(),
@@ -320,9 +331,9 @@ impl Wiring<'_> {
     fn record(&self, tables: &OpenTables, hurry: CancellationToken) -> Record {
         let Lane { source, topics, shape } = self.open.lane.clone();
         let tables = record::Tables {
-            attachments: Arc::new(tables.attachments.clone()),
-            failed: Arc::new(tables.failed.clone()),
-            events: Arc::new(tables.events.clone()),
+            attachments: self.sight.table(&source.name, "attachments", tables.attachments.clone()),
+            failed: self.sight.table(&source.name, "failed", tables.failed.clone()),
+            events: self.sight.table(&source.name, "events", tables.events.clone()),
         };
         Record {
             log: self.log.clone(),
@@ -341,6 +352,11 @@ impl Wiring<'_> {
 }
 
 impl OpenLane {
+    /// Its tables, of a process that has them open.
+    pub(crate) fn ours(&self) -> Result<&OpenTables> {
+        self.tables.as_ref().context("the tables are not open in this process: please report it")
+    }
+
     /// Its tables as onlookers take them.
     pub(crate) fn tables(&self) -> Option<place::Tables> {
         let OpenTables { attachments, failed, events } = self.tables.as_ref()?;
@@ -348,18 +364,23 @@ impl OpenLane {
         Some(place::Tables { attachments, failed, events })
     }
 
-    async fn open(plan: &Plan, lane: &Lane, view: &dyn LogView, whose: Tables) -> Result<Self> {
+    async fn open(plan: &Plan, lane: &Lane, topics: &[String], whose: Tables) -> Result<Self> {
         let tables = match whose {
             Tables::Ours => Some(OpenTables::open(plan, lane).await?),
             Tables::Others => None,
         };
-        let tiers = existing_tiers(view, |topic| lane.topics.tier_delay(topic)).await?;
-        let enrich_tiers = existing_tiers(view, |topic| lane.topics.enrich_tier_delay(topic)).await?;
+        let tiers = existing_tiers(topics, |topic| lane.topics.tier_delay(topic));
+        let enrich_tiers = existing_tiers(topics, |topic| lane.topics.enrich_tier_delay(topic));
         Ok(OpenLane { lane: lane.clone(), tables, progress: Arc::default(), tiers, enrich_tiers })
     }
 }
 
 impl OpenTables {
+    /// Attachments, failures, events.
+    pub(crate) fn all(&self) -> [&ExactTable; 3] {
+        [&self.attachments, &self.failed, &self.events]
+    }
+
     async fn open(plan: &Plan, lane: &Lane) -> Result<Self> {
         let table = |spec| {
             let root = Root::local(plan.place.table(&spec), if plan.sync { DiskSync::On } else { DiskSync::Off });
@@ -374,10 +395,15 @@ impl OpenTables {
 
 /// The topics of all sources; one that several share is kept until all of them have read it.
 pub(crate) fn topics(plan: &Plan) -> Vec<TopicSpec> {
+    topics_of(plan, if plan.place.log.directory().is_some() { Scale::EMBEDDED } else { Scale::KAFKA })
+}
+
+/// The same with so many partitions.
+pub(crate) fn topics_of(plan: &Plan, scale: Scale) -> Vec<TopicSpec> {
     let mut all: BTreeMap<String, TopicSpec> = BTreeMap::new();
     for (lane, setup) in plan.place.lanes.iter().zip(&plan.setups) {
-        let enriching = setup.enrich.iter().flat_map(|enrich| lane.topics.enrich_specs(&enrich.delays, 1));
-        for spec in lane.topics.specs(&setup.ladder.delays, 1).into_iter().chain(enriching) {
+        let enriching = setup.enrich.iter().flat_map(|enrich| lane.topics.enrich_specs(&enrich.delays, scale));
+        for spec in lane.topics.specs(&setup.ladder.delays, scale).into_iter().chain(enriching) {
             match all.get_mut(&spec.name).map(|known| (&mut known.retention, &spec.retention)) {
                 Some((Retention::UntilCommitted(groups), Retention::UntilCommitted(more))) => groups.extend(more.iter().cloned()),
                 Some(_) => {}
@@ -389,12 +415,9 @@ pub(crate) fn topics(plan: &Plan) -> Vec<TopicSpec> {
 }
 
 /// The delays of all retry tiers in the log, also those that an earlier configuration left.
-async fn existing_tiers(view: &dyn LogView, delay_of: impl Fn(&str) -> Option<Duration>) -> Result<Vec<Duration>> {
-    let (partitions, _) = view.state().await?;
-    let mut delays: Vec<Duration> = partitions.iter().filter_map(|s| delay_of(&s.partition.topic)).collect();
-    delays.sort_unstable();
-    delays.dedup();
-    Ok(delays)
+fn existing_tiers(topics: &[String], delay_of: impl Fn(&str) -> Option<Duration>) -> Vec<Duration> {
+    let delays: BTreeSet<Duration> = topics.iter().filter_map(|topic| delay_of(topic)).collect();
+    delays.into_iter().collect()
 }
 
 impl Stages {

@@ -74,6 +74,14 @@ impl LogPlace {
         Ok(self.directory().map(longshore_log::writer_of).transpose()?.flatten())
     }
 
+    /// What kind of log it is, as metrics name it.
+    pub fn system(&self) -> &'static str {
+        match self {
+            LogPlace::Embedded(_) => "embedded",
+            LogPlace::Kafka(_) => "kafka",
+        }
+    }
+
     /// Whether somebody may be working on it.
     pub fn is_at_work(&self) -> Result<bool> {
         Ok(self.directory().is_none() || self.writer()?.is_some())

@@ -2,6 +2,7 @@
 //! program with an error.
 
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use comfy_table::{ContentArrangement, Table, presets};
@@ -43,6 +44,21 @@ pub(crate) enum Printed {
     Read,
     /// The pipe is closed.
     Unread,
+}
+
+/// Shows something every second, until Ctrl-C or until nobody reads it any more. What is shown begins with what it is
+/// given: home, then clear to the end, on a terminal; nothing elsewhere.
+pub(crate) async fn every_second(mut show: impl AsyncFnMut(&str) -> Result<Printed>) -> Result<()> {
+    let before = if io::stdout().is_terminal() { "\u{1b}[H\u{1b}[J" } else { "" };
+    loop {
+        if show(before).await? == Printed::Unread {
+            return Ok(());
+        }
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => return Ok(()),
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+    }
 }
 
 /// Prints JSON for people and programs alike.

@@ -1,67 +1,37 @@
 //! `longshore status`: where every stage of a directory stands, whether or not a process runs on it.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use longshore_core::time::Micros;
 use longshore_lake::table::ExactTable;
-use longshore_stages::ports::{Clock, LogView, PartitionState, SystemClock};
-use longshore_stages::topics::{Topics, spell_delay};
+use longshore_stages::ports::{Clock, LogView, SystemClock};
 use serde_json::{Value, json};
 
+use crate::chain::{self, Standing};
 use crate::cli::StatusArgs;
 use crate::exit;
 use crate::place::{Lane, Place};
 use crate::render::{self, Printed};
 use crate::walk::Moment;
 
-/// How often `--watch` looks again.
-const INTERVAL: Duration = Duration::from_secs(1);
-
 pub(crate) async fn run(args: StatusArgs) -> Result<u8> {
     let place = Place::named(&args.place)?;
     let view = place.log_view()?;
-    if !args.watch {
-        print(&Status::of(&place, view.as_ref()).await?, args.place.json, "")?;
-        return Ok(exit::DONE);
+    let look = async |before: &str| print(&Status::of(&place, view.as_ref()).await?, args.place.json, before);
+    if args.watch {
+        render::every_second(look).await?;
+    } else {
+        look("").await?;
     }
-    // Home, then clear to the end, on a terminal; elsewhere one status after the other.
-    let before = if std::io::IsTerminal::is_terminal(&std::io::stdout()) { "\u{1b}[H\u{1b}[J" } else { "" };
-    loop {
-        let status = Status::of(&place, view.as_ref()).await?;
-        if print(&status, args.place.json, before)? == Printed::Unread {
-            return Ok(exit::DONE);
-        }
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => return Ok(exit::DONE),
-            () = tokio::time::sleep(INTERVAL) => {}
-        }
-    }
+    Ok(exit::DONE)
 }
 
 /// Everything that is shown.
 struct Status {
     directory: String,
     writer: Option<String>,
-    stages: Vec<Stage>,
+    stages: Vec<Standing>,
     dead_letters: u64,
     tables: Vec<TableState>,
-}
-
-/// One group's standing in one partition.
-struct Stage {
-    source: String,
-    name: String,
-    state: PartitionState,
-    committed: u64,
-    /// How long the first record that is not done with has been in the log.
-    oldest: Option<Micros>,
-}
-
-impl Stage {
-    fn waiting(&self) -> u64 {
-        self.state.end.saturating_sub(self.committed)
-    }
 }
 
 struct TableState {
@@ -96,52 +66,12 @@ impl Status {
     }
 
     async fn add(&mut self, place: &Place, view: &dyn LogView, moment: &Moment, lane: &Lane) -> Result<()> {
-        for (name, topic, group) in chain(&lane.topics, moment) {
-            for state in moment.topic(&topic) {
-                let committed = moment.committed(&group, state);
-                let oldest = oldest(view, state, committed).await;
-                let (source, state) = (lane.name().to_owned(), state.clone());
-                self.stages.push(Stage { source, name: name.clone(), state, committed, oldest });
-            }
-        }
+        self.stages.extend(chain::standings(view, moment, lane, |_| true).await);
         let letters = lane.topics.dead_letters();
         self.dead_letters += moment.topic(&letters).map(|state| state.end - state.begin).sum::<u64>();
         self.tables.extend(tables(place, lane).await?);
         Ok(())
     }
-}
-
-/// The stages in the order of the work: name, topic, group.
-fn chain(topics: &Topics, moment: &Moment) -> Vec<(String, String, String)> {
-    let tiers = |delay_of: &dyn Fn(&str) -> Option<Duration>| {
-        let delays = moment.partitions.iter().filter_map(|state| delay_of(&state.partition.topic));
-        delays.collect::<std::collections::BTreeSet<Duration>>()
-    };
-    let mut chain = Vec::new();
-    if topics.raw() != topics.events() {
-        chain.push(("enrich".to_owned(), topics.raw(), topics.enrich_group()));
-        chain.push(("enrich again".to_owned(), topics.enrich_due(), topics.enrich_group()));
-        let waiting =
-            |tier| (format!("enrich retry {}", spell_delay(tier)), topics.enrich_tier(tier), topics.enrich_retry_group());
-        chain.extend(tiers(&|topic| topics.enrich_tier_delay(topic)).into_iter().map(waiting));
-    }
-    chain.push(("ingest".to_owned(), topics.events(), topics.ingest_group()));
-    chain.push(("download".to_owned(), topics.pending(), topics.download_group()));
-    let waiting = |tier| (format!("retry {}", spell_delay(tier)), topics.tier(tier), topics.retry_group());
-    chain.extend(tiers(&|topic| topics.tier_delay(topic)).into_iter().map(waiting));
-    chain.push(("record attachments".to_owned(), topics.results(), topics.record_results_group()));
-    chain.push(("record failed".to_owned(), topics.dead_letters(), topics.record_failures_group()));
-    chain.push(("record events".to_owned(), topics.events(), topics.record_events_group()));
-    chain
-}
-
-/// A record that cannot be read has no age; `reconcile` names it.
-async fn oldest(view: &dyn LogView, state: &PartitionState, committed: u64) -> Option<Micros> {
-    if committed >= state.end {
-        return None;
-    }
-    let records = view.read(&state.partition, committed, 1).await.ok()?;
-    records.first().map(|record| SystemClock.now() - record.appended_at)
 }
 
 async fn tables(place: &Place, lane: &Lane) -> Result<Vec<TableState>> {
@@ -182,7 +112,7 @@ fn as_text(status: &Status) -> String {
         let numbers = [stage.state.begin, stage.state.end, stage.committed, stage.waiting()].map(|n| n.to_string());
         let oldest = stage.oldest.map(render::age).unwrap_or_default();
         let named =
-            several.then(|| stage.source.clone()).into_iter().chain([stage.name.clone(), stage.state.partition.to_string()]);
+            several.then(|| stage.source.clone()).into_iter().chain([stage.link.name.clone(), stage.state.partition.to_string()]);
         named.chain(numbers).chain([oldest]).collect::<Vec<_>>()
     }));
     let mut tables = render::table(["table", "rows", "files", "version", "last commit"]);
@@ -199,10 +129,10 @@ fn as_text(status: &Status) -> String {
 }
 
 fn as_json(status: &Status) -> Value {
-    let stage = |stage: &Stage| {
+    let stage = |stage: &Standing| {
         json!({
             "source": stage.source,
-            "stage": stage.name,
+            "stage": stage.link.name,
             "topic": &*stage.state.partition.topic,
             "partition": stage.state.partition.index,
             "begin": stage.state.begin,

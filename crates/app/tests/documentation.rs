@@ -1,10 +1,11 @@
-//! The documentation names what the code has, no less and no more: outcomes, reasons and columns.
+//! The documentation names what the code has, no less and no more: outcomes, reasons, columns and metrics.
 
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use longshore::sight::names::{METRICS, Metric};
 use longshore_core::file_type::FileTypes;
 use longshore_core::inventory::Shape;
 use longshore_core::path::PathTemplate;
@@ -135,6 +136,18 @@ fn every_column_is_documented_in_its_order() {
         let documented: Vec<String> = rows(&section(&document, heading)).into_iter().map(|row| row[0].clone()).collect();
         assert_eq!(documented, names(&spec), "{heading}");
     }
+}
+
+#[test]
+fn every_metric_is_documented_as_it_is_exported_and_no_other() {
+    let documented = rows(&section(&read("docs/operations.md"), "## Metrics"));
+    let documented: Vec<Vec<String>> = documented.into_iter().filter(|row| row.len() == 5).collect();
+    let labels = |metric: &Metric| metric.labels.join("`, `");
+    let known = METRICS.iter().map(|metric| {
+        let labels = if metric.labels.is_empty() { "none".to_owned() } else { labels(metric) };
+        [metric.name, metric.kind.as_str(), metric.unit, &labels, metric.help].map(str::to_owned).to_vec()
+    });
+    assert_eq!(documented, known.collect::<Vec<_>>());
 }
 
 fn names(spec: &TableSpec) -> Vec<String> {

@@ -47,9 +47,16 @@ fn check_url_says_what_would_happen_and_why() {
 
 #[test]
 fn every_looking_command_shows_an_example_in_its_help() {
-    for args in
-        [&["status"] as &[&str], &["inventory"], &["reconcile"], &["check-url"], &["dlq"], &["dlq", "ls"], &["dlq", "show"]]
-    {
+    for args in [
+        &["status"] as &[&str],
+        &["lag"],
+        &["inventory"],
+        &["reconcile"],
+        &["check-url"],
+        &["dlq"],
+        &["dlq", "ls"],
+        &["dlq", "show"],
+    ] {
         let output = Command::new(env!("CARGO_BIN_EXE_longshore")).args(args).arg("--help").output().unwrap();
         assert_eq!(output.status.code(), Some(0));
         assert!(stdout(&output).contains("Example"), "{args:?}");

@@ -15,7 +15,7 @@ use longshore::place::Place;
 use longshore_core::format::{self, DeadLetter};
 use longshore_core::row::Cell;
 use longshore_lake::table::{ExactTable, to_cells};
-use longshore_stages::ports::{LogView, Partition};
+use longshore_stages::ports::Partition;
 use serde_json::{Value, json};
 
 /// How many events.

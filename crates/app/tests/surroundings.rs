@@ -35,7 +35,12 @@ fn shell(batch: &Batch, around: &[&str], script: &str) -> Finished {
     let mut command = Command::new(program[0]);
     command.args(&program[1..]).arg(format!("{head}{script}"));
     command.env("longshore", env!("CARGO_BIN_EXE_longshore")).env("LAKE", &batch.to).env("FLAGS", flags);
-    command.env_remove("LONGSHORE_TRACING").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .env_remove("LONGSHORE_TRACING")
+        .env_remove("LONGSHORE_TRACING_FORMAT")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     finish(command)
 }
 

@@ -14,12 +14,12 @@
 mod catalog;
 mod codec;
 pub mod conformance;
-pub mod kafka;
 mod consumer;
 mod embedded;
 mod error;
 mod file;
 mod group;
+pub mod kafka;
 mod lock;
 mod read;
 mod trim;

@@ -125,7 +125,7 @@ impl World {
     pub async fn new(seed: u64, options: WorldOptions) -> Self {
         let (faults, clock) = (Arc::new(Faults::new(seed)), Arc::new(SimClock::new(seed)));
         let (log, topics) = (SimLog::new(clock.clone(), faults.clone()), Topics::of(SOURCE));
-        let mut specs = topics.specs(&options.ladder.delays, 1);
+        let mut specs = topics.specs(&options.ladder.delays, longshore_stages::topics::Scale::EMBEDDED);
         for spec in specs.iter_mut().filter(|s| s.name == topics.events() || s.name == topics.pending()) {
             spec.partitions = options.partitions;
         }
@@ -231,7 +231,11 @@ impl World {
     }
 
     fn unfinished(&self) -> Vec<String> {
-        let topics = self.topics.specs(&self.options.ladder.delays, 1).into_iter().map(|spec| spec.name);
+        let topics = self
+            .topics
+            .specs(&self.options.ladder.delays, longshore_stages::topics::Scale::EMBEDDED)
+            .into_iter()
+            .map(|spec| spec.name);
         let pairs = topics.flat_map(|topic| self.topics.consumption(&topic).into_iter().map(move |group| (group, topic.clone())));
         pairs.filter(|(group, topic)| !self.log.is_done(group, topic)).map(|(group, topic)| format!("{group}: {topic}")).collect()
     }

@@ -4,6 +4,22 @@ use std::time::Duration;
 
 use crate::ports::{Retention, TopicSpec};
 
+/// How many partitions topics get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scale {
+    /// Of events and of tasks: at most so many processes share the work of a stage.
+    pub work: u32,
+    /// Of each retry tier.
+    pub tiers: u32,
+}
+
+impl Scale {
+    /// Of the embedded log, which one process reads.
+    pub const EMBEDDED: Scale = Scale { work: 1, tiers: 1 };
+    /// Of Apache Kafka, unless another number is asked for.
+    pub const KAFKA: Scale = Scale { work: 12, tiers: 6 };
+}
+
 /// Names of a source's topics and consumer groups, all derived from the source's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topics {
@@ -126,30 +142,31 @@ impl Topics {
         format!("{}.record.events", self.source)
     }
 
-    /// Everything that must exist before the stages start, for a ladder with these delays.
-    pub fn specs(&self, delays: &[Duration], partitions: u32) -> Vec<TopicSpec> {
+    /// Everything that must exist before the stages start, for a ladder with these delays. Results and dead letters have
+    /// one partition each, on any log: one committer for each table.
+    pub fn specs(&self, delays: &[Duration], scale: Scale) -> Vec<TopicSpec> {
         let until = |groups: &[String]| Retention::UntilCommitted(groups.to_vec());
         let spec = |name: String, partitions: u32, retention: Retention| TopicSpec { name, partitions, retention };
         let mut specs = vec![
-            spec(self.events(), partitions, until(&[self.ingest_group(), self.record_events_group()])),
-            spec(self.pending(), partitions, until(&[self.download_group()])),
+            spec(self.events(), scale.work, until(&[self.ingest_group(), self.record_events_group()])),
+            spec(self.pending(), scale.work, until(&[self.download_group()])),
             spec(self.results(), 1, until(&[self.record_results_group()])),
             spec(self.dead_letters(), 1, Retention::Forever),
         ];
-        specs.extend(delays.iter().map(|delay| spec(self.tier(*delay), 1, until(&[self.retry_group()]))));
+        specs.extend(delays.iter().map(|delay| spec(self.tier(*delay), scale.tiers, until(&[self.retry_group()]))));
         specs
     }
 
     /// What must exist besides before events are enriched, for a ladder with these delays.
-    pub fn enrich_specs(&self, delays: &[Duration], partitions: u32) -> Vec<TopicSpec> {
+    pub fn enrich_specs(&self, delays: &[Duration], scale: Scale) -> Vec<TopicSpec> {
         let until = |group: String| Retention::UntilCommitted(vec![group]);
         let mut specs = vec![
-            TopicSpec { name: self.raw(), partitions, retention: until(self.enrich_group()) },
-            TopicSpec { name: self.enrich_due(), partitions: 1, retention: until(self.enrich_group()) },
+            TopicSpec { name: self.raw(), partitions: scale.work, retention: until(self.enrich_group()) },
+            TopicSpec { name: self.enrich_due(), partitions: scale.work, retention: until(self.enrich_group()) },
         ];
         let tier = |delay: &Duration| TopicSpec {
             name: self.enrich_tier(*delay),
-            partitions: 1,
+            partitions: scale.tiers,
             retention: until(self.enrich_retry_group()),
         };
         specs.extend(delays.iter().map(tier));
@@ -220,7 +237,7 @@ mod tests {
         assert_eq!(topics.tier_delay(&tier), Some(Duration::from_secs(300)));
         assert_eq!(Topics::of("url").tier_delay(&tier), None);
         assert_eq!(topics.tier_delay(&topics.pending()), None);
-        for spec in topics.specs(&[Duration::from_secs(5)], 1) {
+        for spec in topics.specs(&[Duration::from_secs(5)], Scale::EMBEDDED) {
             assert!(!topics.consumption(&spec.name).is_empty(), "{} is read by nobody", spec.name);
         }
     }
@@ -229,10 +246,10 @@ mod tests {
     fn what_enriching_needs_is_read_by_somebody_and_by_nobody_without_it() {
         let topics = Topics::of("claims").reading("shared").enriched();
         let delays = [Duration::from_secs(5)];
-        let specs = topics.enrich_specs(&delays, 3);
+        let specs = topics.enrich_specs(&delays, Scale::KAFKA);
         let names: Vec<_> = specs.iter().map(|spec| spec.name.as_str()).collect();
         assert_eq!(names, ["shared", "claims.events.due", "claims.events.retry.5s"]);
-        for spec in specs.iter().chain(&topics.specs(&delays, 3)) {
+        for spec in specs.iter().chain(&topics.specs(&delays, Scale::KAFKA)) {
             let groups = topics.consumption(&spec.name);
             assert!(spec.retention == Retention::Forever || spec.retention == Retention::UntilCommitted(groups), "{}", spec.name);
         }

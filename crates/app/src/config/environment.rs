@@ -14,7 +14,7 @@ use super::yaml;
 /// What all twins begin with.
 const PREFIX: &str = "LONGSHORE_";
 /// What begins like a twin and is none.
-const OTHERS: [&str; 1] = [crate::TRACING_VARIABLE];
+const OTHERS: [&str; 2] = [crate::TRACING_VARIABLE, crate::TRACING_FORMAT_VARIABLE];
 
 /// One step into the nodes.
 #[derive(Debug, Clone)]

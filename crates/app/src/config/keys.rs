@@ -197,6 +197,7 @@ pub const KEYS: &[Key] = &[
     key("http.listen", Text, Is("127.0.0.1:9464"), "The address and port that it listens on."),
     key("http.token", Secret, Absent, "What callers show as `Authorization: Bearer …`; needed where others than this machine can connect.").eg("'${env:HTTP_TOKEN}'"),
     key("http.max_body", Size(KIB, GIB), Is("16MiB"), "The largest body of a request."),
+    key("http.stalled_after", Time(SECOND, DAY), Is("2m"), "How long work may wait without anything being completed before `/health/ready` says that the service is not ready."),
     key("http.max_backlog", Integer(1, 1_000_000_000), Is("100000"), "How many events may wait in the log before senders are told to come later (429); the last body taken may go beyond it."),
 ];
 

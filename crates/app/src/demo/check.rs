@@ -9,7 +9,7 @@ use futures::TryStreamExt;
 use longshore_core::format::{self, DeadLetter};
 use longshore_core::row::Cell;
 use longshore_lake::table::{ExactTable, to_cells};
-use longshore_stages::ports::{LogView, Partition, Store};
+use longshore_stages::ports::{Partition, Store};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 

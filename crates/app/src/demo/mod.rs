@@ -20,6 +20,7 @@ use crate::fetch::args::RunArgs;
 use crate::fetch::{self, Display, Stop, Summary};
 use crate::place::Place;
 use crate::reconcile;
+use crate::voice::Voice;
 use origin::{Options, Origin};
 use report::Report;
 use script::Script;
@@ -31,7 +32,7 @@ const EVENTS: &str = "events.ndjson";
 
 /// Runs the command.
 pub(crate) async fn run(args: DemoArgs) -> Result<u8> {
-    let stop = Stop::on_signals()?;
+    let stop = Stop::on_signals(Voice::plain())?;
     let directory = directory(args.to.as_deref())?;
     let (origin, throttling) = (start(1)?, start(2)?);
     let script = script::write(&origin, &throttling);

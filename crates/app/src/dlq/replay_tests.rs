@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::settings::Definition;
+use longshore_log::EmbeddedLog;
 
 const TABLES: Tables = Tables { attachments: None, failed: None, events: None };
 
@@ -24,7 +25,10 @@ async fn world() -> World {
     let mut lane = Lane::of(Definition::default().source().unwrap());
     lane.topics = lane.topics.enriched();
     let delays = [std::time::Duration::from_secs(600)];
-    for specs in [lane.topics.specs(&delays, 1), lane.topics.enrich_specs(&delays, 1)] {
+    for specs in [
+        lane.topics.specs(&delays, longshore_stages::topics::Scale::EMBEDDED),
+        lane.topics.enrich_specs(&delays, longshore_stages::topics::Scale::EMBEDDED),
+    ] {
         log.ensure_topics(&specs).await.unwrap();
     }
     World { log, lane, _directory: directory }

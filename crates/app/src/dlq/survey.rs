@@ -18,8 +18,7 @@ use crate::walk::{Moment, Step, Walk};
 
 /// The open tables of a running pipeline.
 pub(crate) fn tables_of(open: &OpenLane) -> Tables {
-    let of = |table: &ExactTable| Some(table.clone());
-    Tables { attachments: of(&open.attachments), failed: of(&open.failed), events: of(&open.events) }
+    open.tables().unwrap_or(Tables { attachments: None, failed: None, events: None })
 }
 
 /// What has become of a letter's attachment or event since.

@@ -30,7 +30,7 @@ use super::earlier::{Earlier, FailedBefore};
 use super::patience::patiently;
 use crate::cli::FetchArgs;
 use crate::input::{self, Line};
-use crate::pipeline::{OpenLane, World};
+use crate::pipeline::{OpenLane, OpenTables, World};
 
 const BATCH_LINES: usize = 4_096;
 const BATCH_BYTES: usize = 2 << 20;
@@ -71,16 +71,16 @@ impl Naming {
     }
 
     /// The table that tells what is known for good.
-    fn table(self, open: &OpenLane) -> ExactTable {
+    fn table(self, tables: &OpenTables) -> ExactTable {
         match self {
-            Naming::Attachment => open.attachments.clone(),
-            Naming::Event => open.events.clone(),
+            Naming::Attachment => tables.attachments.clone(),
+            Naming::Event => tables.events.clone(),
         }
     }
 
     /// The table that tells what has failed.
-    fn failed(self, open: &OpenLane) -> Option<ExactTable> {
-        matches!(self, Naming::Attachment).then(|| open.failed.clone())
+    fn failed(self, tables: &OpenTables) -> Option<ExactTable> {
+        matches!(self, Naming::Attachment).then(|| tables.failed.clone())
     }
 }
 
@@ -142,12 +142,12 @@ impl Feed {
         stop: CancellationToken,
     ) -> Result<Self> {
         let totals = Arc::new(Totals::default());
-        let naming = Naming::of(&open.lane.source.mapping);
+        let (naming, tables) = (Naming::of(&open.lane.source.mapping), open.ours()?);
         let feeder = Feeder {
             log: world.log.clone(),
             topic: open.lane.topics.raw(),
-            table: naming.table(open),
-            failed: naming.failed(open),
+            table: naming.table(tables),
+            failed: naming.failed(tables),
             naming,
             reading,
             earlier,

@@ -33,6 +33,7 @@ use crate::pipeline::{OpenLane, Plan, Roles, Setup, Stages, World};
 use crate::place::{Lane, Place, Tables};
 use crate::render;
 use crate::settings::{self, Definition};
+use crate::voice::Voice;
 use args::MaxFailed;
 use earlier::Earlier;
 use feed::Feed;
@@ -57,7 +58,7 @@ pub(crate) async fn run(args: FetchArgs) -> Result<u8> {
         let lane = plan.place.only()?;
         return dry::run(&args, &lane.source);
     }
-    let stop = Stop::on_signals()?;
+    let stop = Stop::on_signals(Voice::plain())?;
     let display = Display::new(args.quiet || args.json);
     let summary = fetch(&args, &stop, &display).await?;
     if args.json {
@@ -150,8 +151,8 @@ fn planned(args: &FetchArgs) -> Result<(Definition, Plan)> {
 async fn retry_failed(class: Option<&str>, world: &World, open: &OpenLane, tables: &Tables, display: &Display) -> Result<u64> {
     let filter = LetterArgs { class: class.map(str::to_owned), ..LetterArgs::default() };
     let wish = Wish { filter, ..Wish::default() };
-    let log = world.log.as_ref();
-    let report = dlq::replay(log, Some(log), &open.lane, tables, &wish).await.context("--retry-failed")?;
+    let (view, log) = (world.view.as_ref(), world.log.as_ref());
+    let report = dlq::replay(view, Some(log), &open.lane, tables, &wish).await.context("--retry-failed")?;
     display.say(&report.to_string());
     Ok(report.replayed)
 }

@@ -5,6 +5,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::exit;
+use crate::voice::Voice;
 
 /// What the user asked for by signals.
 #[derive(Debug, Clone, Default)]
@@ -13,8 +14,8 @@ pub(crate) struct Stop {
 }
 
 impl Stop {
-    /// Listens to SIGINT and SIGTERM from now on.
-    pub(crate) fn on_signals() -> Result<Self> {
+    /// Listens to SIGINT and SIGTERM from now on; what the second one does is said.
+    pub(crate) fn on_signals(voice: Voice) -> Result<Self> {
         let stop = Stop::default();
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to SIGINT")?;
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
@@ -27,7 +28,7 @@ impl Stop {
                 }
                 if heard.drain.is_cancelled() {
                     // The same as a kill, which every part is made for.
-                    eprintln!("stopped at once; nothing is lost, what was under way is done again by the next run");
+                    voice.warn("stopped at once; nothing is lost, what was under way is done again by the next run");
                     std::process::exit(i32::from(exit::FAILED));
                 }
                 heard.drain.cancel();

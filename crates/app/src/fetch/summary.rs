@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::failed_file::Open;
 use super::watch::Watch;
-use crate::pipeline::{OpenLane, Plan};
+use crate::pipeline::{OpenLane, OpenTables, Plan};
 
 /// Failures of one kind.
 #[derive(Debug, Clone, Serialize)]
@@ -111,7 +111,7 @@ impl Summary {
             interrupted: ended.interrupted,
             gave_up: ended.gave_up,
             files: plan.place.files.display().to_string(),
-            tables: [&open.attachments, &open.failed, &open.events].map(ExactTable::location).to_vec(),
+            tables: open.tables.iter().flat_map(OpenTables::all).map(ExactTable::location).collect(),
             to: plan.place.root.display().to_string(),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 
 use anyhow::Result;
-use longshore_stages::ports::{LogView, PartitionState, Position};
+use longshore_stages::ports::{PartitionState, Position};
 use longshore_stages::progress::Progress;
 use longshore_stages::topics::Topics;
 

@@ -1,4 +1,4 @@
-//! `longshore run`: the service on the embedded log, all sources in one process.
+//! `longshore run`: the service, all sources and all or some of the roles in one process.
 //!
 //! *Owns*: the order in which things start and stop, and what is said meanwhile. *Does not own*: the stages, the HTTP
 //! server, the configuration.
@@ -9,6 +9,7 @@
 //! ```
 //! Promises: 4 (the whole of the drain fits into `shutdown_grace`).
 
+mod broker;
 mod rates;
 mod standing;
 
@@ -20,12 +21,15 @@ use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use tokio::time::Instant;
 
-use crate::config::{self, DEFAULT_FILE, Problem, Purpose, Ready};
+use crate::config::{self, DEFAULT_FILE, Http, Problem, Purpose, Ready};
 use crate::exit;
 use crate::fetch::{Stop, raise_open_files};
+use crate::open_log::OpenLog;
 pub use crate::pipeline::Role;
 use crate::pipeline::{OpenLane, Plan, Roles, Stages, World};
 use crate::service::{Server, Service};
+use crate::sight::{Sight, Watch, Watched};
+use crate::voice::{LogFormat, Loudness, Voice};
 use rates::Rates;
 use standing::{left_behind, unrecorded};
 
@@ -42,7 +46,7 @@ const LAST_GRACE: Duration = Duration::from_secs(2);
 /// `longshore run`
 #[derive(Debug, Clone, Args)]
 #[command(
-    after_help = "Examples:\n  longshore run\n  longshore run -c /etc/longshore.yaml --quiet\n\nSIGTERM or Ctrl-C lets what is under way end; a second one stops at once.\n\
+    after_help = "Examples:\n  longshore run\n  longshore run -c /etc/longshore.yaml --quiet\n  longshore run --log-format json\n\nSIGTERM or Ctrl-C lets what is under way end; a second one stops at once.\n\
                         Exit codes: 0 stopped when asked to; 1 failed; 2 wrong usage; 78 wrong configuration."
 )]
 pub struct RunArgs {
@@ -55,27 +59,39 @@ pub struct RunArgs {
     /// Say nothing but warnings and errors
     #[arg(long, short)]
     quiet: bool,
+    /// Say it in lines for people, or in JSON, one object a line
+    #[arg(long, value_name = "FORMAT", env = crate::TRACING_FORMAT_VARIABLE, default_value = "text")]
+    log_format: LogFormat,
+}
+
+impl RunArgs {
+    /// How it says things.
+    pub(crate) fn voice(&self) -> Voice {
+        Voice::new(self.log_format, if self.quiet { Loudness::Quiet } else { Loudness::Normal })
+    }
 }
 
 /// Runs the command.
 pub(crate) async fn run(args: RunArgs) -> Result<u8> {
-    let stop = Stop::on_signals()?;
+    let voice = args.voice();
+    let stop = Stop::on_signals(voice)?;
     let Ready { mut plan, http, warnings } = config::load(&args.config, Purpose::Run).context(exit::Configuration)?;
-    warn(&args, &warnings);
+    warn(&args, &warnings, voice);
     raise_open_files();
     let roles = Roles::of(&args.role);
-    let voice = Voice { quiet: args.quiet };
     let grace = plan.limits.grace;
     // Downloads end early enough for their rows.
     plan.limits.grace = grace - (grace / RECORD_SHARE).min(RECORD_GRACE);
-    let world = World::open(&plan).await?;
-    let lanes = plan.place.lanes.clone();
-    let tables = world.lanes.iter().map(OpenLane::tables).collect();
-    let service = Arc::new(Service::new(world.log.clone(), lanes, http, stop.draining()).with_tables(tables));
-    let server = Server::start(service.clone()).await?;
+    let sight = Sight::new(plan.place.log.system())?;
+    let patience = http.stalled_after;
+    let Some(Opened { world, service, server }) = open(&plan, &roles, http, &stop, &sight, voice).await? else {
+        return Ok(exit::DONE);
+    };
+    let watched = Watched::of(&world, &plan, &roles, patience);
     let mut stages = world.start(&plan, &roles)?;
+    let watch = Watch::start(sight, watched);
     announce(&plan, &roles, &server, &voice);
-    warn_of_left_behind(&world, &plan).await?;
+    warn_of_left_behind(&world, &plan, voice).await?;
     let mut rates = Rates::new(&world, &service);
     let driven =
         Drive { stages: &mut stages, world: &world, stop: &stop, roles: &roles, grace, voice: &voice }.run(&mut rates).await;
@@ -83,39 +99,67 @@ pub(crate) async fn run(args: RunArgs) -> Result<u8> {
         stages.abort().await;
     }
     server.stop().await;
+    drop(watch);
     driven.with_context(|| format!("stopped; once the cause is removed, start it again with -c {}", args.config.display()))?;
     world.close().await?;
     drop(stages);
-    world.log.close().await?;
+    world.open.close().await?;
     voice.say(&format!("Stopped: {}", rates.total()));
     Ok(exit::DONE)
 }
 
-/// What is said on standard error, a line at a time.
-struct Voice {
-    quiet: bool,
+/// What is open before the stages start.
+struct Opened {
+    world: World,
+    service: Arc<Service>,
+    server: Server,
 }
 
-impl Voice {
-    fn say(&self, line: &str) {
-        if !self.quiet {
-            eprintln!("{line}");
-        }
+/// Opens everything; nothing when the process was told to stop before that.
+///
+/// With a log on Kafka the server is there first, since the brokers may be waited for.
+async fn open(plan: &Plan, roles: &Roles, http: Http, stop: &Stop, sight: &Arc<Sight>, voice: Voice) -> Result<Option<Opened>> {
+    let (lanes, draining) = (plan.place.lanes.clone(), stop.draining());
+    if plan.place.log.directory().is_some() {
+        let world = World::open(plan).await?.seen_by(sight);
+        let service = Service::new((world.log.clone(), world.view.clone()), lanes, http, draining, sight.clone());
+        let service = Arc::new(service.with_tables(world.lanes.iter().filter_map(OpenLane::tables).collect()));
+        let server = Server::start(service.clone()).await?;
+        return Ok(Some(Opened { world, service, server }));
     }
+    let log = OpenLog::open(&plan.place.log)?;
+    let service = Service::new((log.log(), log.view(&plan.place)), lanes, http, draining.clone(), sight.clone());
+    let service = Arc::new(service);
+    sight.waits_for(Some("the log is waited for"));
+    let server = Server::start(service.clone()).await?;
+    let topics = match &log {
+        OpenLog::Kafka(kafka) => broker::wait(kafka, plan, &draining, voice).await?,
+        OpenLog::Embedded(_) => Some(Vec::new()),
+    };
+    let Some(topics) = topics else {
+        server.stop().await;
+        return Ok(None);
+    };
+    let world = World::shared(plan, log, roles, &topics).await?.seen_by(sight);
+    sight.waits_for(None);
+    Ok(Some(Opened { world, service, server }))
 }
 
-fn warn(args: &RunArgs, warnings: &[Problem]) {
+fn warn(args: &RunArgs, warnings: &[Problem], voice: Voice) {
     for warning in warnings {
-        eprintln!("warning: {}", warning.shown(&args.config.display().to_string()));
+        voice.warn(&warning.shown(&args.config.display().to_string()));
     }
 }
 
 /// Says what a change of the configuration has left in the log, so that it is not forgotten there.
-async fn warn_of_left_behind(world: &World, plan: &Plan) -> Result<()> {
-    for (topic, waiting) in left_behind(&world.log, &plan.place.lanes).await? {
-        eprintln!(
-            "warning: the topic {topic} holds work that no source of the configuration reads ({waiting} unread): bring back the source, the topic or the enrich that it is for until it is done"
-        );
+async fn warn_of_left_behind(world: &World, plan: &Plan, voice: Voice) -> Result<()> {
+    if world.open.is_shared() {
+        return Ok(());
+    }
+    for (topic, waiting) in left_behind(world.view.as_ref(), &plan.place.lanes).await? {
+        voice.warn(&format!(
+            "the topic {topic} holds work that no source of the configuration reads ({waiting} unread): bring back the source, the topic or the enrich that it is for until it is done"
+        ));
     }
     Ok(())
 }
@@ -124,19 +168,19 @@ async fn warn_of_left_behind(world: &World, plan: &Plan) -> Result<()> {
 fn announce(plan: &Plan, roles: &Roles, server: &Server, voice: &Voice) {
     let names = |roles: &mut dyn Iterator<Item = Role>| roles.map(Role::name).collect::<Vec<_>>().join(", ");
     let absent = names(&mut roles.absent());
-    if !absent.is_empty() {
-        eprintln!("warning: {absent} will not run: no other process can have the embedded log meanwhile, so that work waits");
+    if !absent.is_empty() && plan.place.log.directory().is_some() {
+        voice.warn(&format!("{absent} will not run: no other process can have the embedded log meanwhile, so that work waits"));
     }
     let place = &plan.place;
     voice.say(&format!("longshore {} runs {}", env!("CARGO_PKG_VERSION"), names(&mut roles.iter())));
     for lane in &place.lanes {
         voice.say(&format!("  source {} reads {}", lane.name(), lane.topics.raw()));
     }
-    let (log, files, tables) = (place.state.display(), place.files.display(), place.tables.display());
+    let (log, files, tables) = (&place.log, place.files.display(), place.tables.display());
     voice.say(&format!("  log {log}, files {files}, tables {tables}"));
     let sources: Vec<&str> = place.lanes.iter().map(|lane| lane.name()).collect();
     let address = server.address();
-    voice.say(&format!("  http://{address}: POST /v1/events/{{{}}}, GET /health/ready", sources.join(",")));
+    voice.say(&format!("  http://{address}: POST /v1/events/{{{}}}, GET /health/ready, GET /metrics", sources.join(",")));
 }
 
 /// The service while it runs.
@@ -184,12 +228,13 @@ impl Drive<'_> {
             tokio::select! {
                 Some(ended) = self.stages.next_end() => ended?,
                 () = tokio::time::sleep_until(end + LAST_GRACE) => {
-                    eprintln!("warning: the work did not end within shutdown_grace and is broken off; nothing is lost, the next run does it again");
+                    self.voice.warn("the work did not end within shutdown_grace and is broken off; nothing is lost, the next run does it again");
                     self.stages.abort().await;
                 }
                 _ = look.tick(), if !self.stages.upstream_runs() && !self.stages.drain_record.is_cancelled() => {
-                    let waits = unrecorded(&self.world.log, &self.world.lanes, self.roles).await?;
-                    if waits == 0 || Instant::now() >= end {
+                    // What a shared log holds, others record, or the next run does.
+                    let shared = self.world.open.is_shared();
+                    if shared || unrecorded(self.world.view.as_ref(), &self.world.lanes, self.roles).await? == 0 || Instant::now() >= end {
                         self.stages.drain_record.cancel();
                     }
                 }

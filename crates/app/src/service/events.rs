@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use longshore_core::format::{HEADER_INPUT, HEADER_URL_FIELD};
 use longshore_core::source::Route;
-use longshore_stages::ports::{Log, Message};
+use longshore_stages::ports::Message;
 use serde_json::json;
 
 use super::admission::unavailable;
@@ -59,7 +59,7 @@ async fn take(service: &Service, name: &str, head: &Parts, body: &mut Body) -> R
     service.admission.enqueue(service.view.as_ref(), &service.lanes, &topic, count as u64).await?;
     let input = Input::of(head, lane);
     let messages = events.into_iter().map(|event| input.message(event)).collect();
-    service.log.append(&topic, messages).await.map_err(|error| unavailable(&error))?;
+    service.intake.append(&topic, messages).await.map_err(|error| unavailable(&error))?;
     service.accepted.fetch_add(count as u64, Relaxed);
     Ok(count)
 }

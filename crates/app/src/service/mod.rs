@@ -1,4 +1,4 @@
-//! The service's HTTP server: events come in here, and health is told.
+//! The service's HTTP server: events come in here, and health and metrics are told.
 //!
 //! *Owns*: the socket, who may ask (the token), how much may be under way, and that an event is durable before it is
 //! acknowledged. *Does not own*: what events mean (ingest decides), the log, when the process stops.
@@ -14,6 +14,7 @@ mod admission;
 mod answer;
 mod body;
 mod events;
+mod health;
 mod replay;
 mod server;
 mod shape;
@@ -21,9 +22,7 @@ mod shape;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 use longshore_stages::ports::{Log, LogView};
@@ -31,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Http;
 use crate::place::{Lane, Tables};
+use crate::sight::Sight;
 use admission::Admission;
 pub(crate) use answer::Refusal;
 pub(crate) use server::Server;
@@ -56,14 +56,25 @@ pub(crate) struct Service {
     http: Http,
     draining: CancellationToken,
     admission: Admission,
+    /// What is told of the process.
+    sight: Arc<Sight>,
+    /// The log, measured, as events are appended to it.
+    intake: Arc<dyn Log>,
 }
 
 impl Service {
-    /// Over an open log, until `draining` is cancelled; then nothing is taken any more.
-    pub(crate) fn new((log, view): (Arc<dyn Log>, Arc<dyn LogView>), lanes: Vec<Lane>, http: Http, draining: CancellationToken) -> Self {
-        let admission = Admission::new(&http);
-        let (tables, replaying) = (Vec::new(), tokio::sync::Mutex::new(()));
-        Service { log, view, lanes, tables, replaying, accepted: AtomicU64::new(0), http, draining, admission }
+    /// Over an open log, until `draining` is cancelled; then nothing is taken any more. Tells what `sight` sees.
+    pub(crate) fn new(
+        (log, view): (Arc<dyn Log>, Arc<dyn LogView>),
+        lanes: Vec<Lane>,
+        http: Http,
+        draining: CancellationToken,
+        sight: Arc<Sight>,
+    ) -> Self {
+        sight.stops_with(draining.clone());
+        let (admission, intake) = (Admission::new(&http), sight.log(log.clone()));
+        let (tables, replaying, accepted) = (Vec::new(), tokio::sync::Mutex::new(()), AtomicU64::new(0));
+        Service { log, view, lanes, tables, replaying, accepted, http, draining, admission, sight, intake }
     }
 
     /// The same with the tables of all lanes, in their order, so that dead letters can be replayed.
@@ -106,22 +117,18 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
     Router::new()
         .merge(guarded)
         .route("/health/live", get(|| async { answer::json(StatusCode::OK, &serde_json::json!({ "status": "live" })) }))
-        .route("/health/ready", get(ready))
+        .route("/health/ready", get(health::ready))
+        .route("/metrics", get(health::metrics))
         .fallback(|| async { Refusal::new(StatusCode::NOT_FOUND, "there is nothing at this path", PATHS) })
         .method_not_allowed_fallback(|| async {
             Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "the path does not take this method", PATHS)
         })
+        .layer(middleware::from_fn_with_state(service.clone(), health::timed))
         .with_state(service)
 }
 
-const PATHS: &str = "ask for POST /v1/events/SOURCE, POST /v1/dlq/SOURCE/replay, GET /health/live or GET /health/ready";
-
-async fn ready(State(service): State<Arc<Service>>) -> Response {
-    match service.open() {
-        Ok(()) => answer::json(StatusCode::OK, &serde_json::json!({ "status": "ready" })),
-        Err(refusal) => refusal.into_response(),
-    }
-}
+const PATHS: &str =
+    "ask for POST /v1/events/SOURCE, POST /v1/dlq/SOURCE/replay, GET /health/live, GET /health/ready or GET /metrics";
 
 #[cfg(test)]
 #[path = "service_tests.rs"]

@@ -29,16 +29,17 @@ struct World {
 
 fn http() -> Http {
     let listen = "127.0.0.1:0".parse().unwrap();
-    Http { listen, token: None, max_body: 4 << 20, max_backlog: 100 }
+    Http { listen, token: None, max_body: 4 << 20, max_backlog: 100, stalled_after: Duration::from_secs(120) }
 }
 
 async fn world(http: Http) -> World {
     let directory = tempfile::tempdir().unwrap();
     let log = Arc::new(EmbeddedLog::open(directory.path()).unwrap());
     let lane = Lane::of(Definition::default().source().unwrap());
-    log.ensure_topics(&lane.topics.specs(&[], 1)).await.unwrap();
+    log.ensure_topics(&lane.topics.specs(&[], longshore_stages::topics::Scale::EMBEDDED)).await.unwrap();
     let draining = CancellationToken::new();
-    let service = Arc::new(Service::new((log.clone(), log.clone()), vec![lane], http, draining.clone()));
+    let sight = Sight::new("embedded").unwrap();
+    let service = Arc::new(Service::new((log.clone(), log.clone()), vec![lane], http, draining.clone(), sight));
     World { service, log, draining, _directory: directory }
 }
 
@@ -139,7 +140,8 @@ async fn nothing_is_taken_while_stopping() {
     world.draining.cancel();
     let (status, wait, _) = world.ask(request("text/plain", "https://a/1")).await;
     assert_eq!((status, wait.is_some()), (503, true));
-    assert_eq!(world.status(Request::get("/health/ready").body(Body::empty()).unwrap()).await, 503);
+    let (status, _, said) = world.ask(Request::get("/health/ready").body(Body::empty()).unwrap()).await;
+    assert_eq!((status, &said["status"], &said["reasons"][0]["part"]), (503, &"not ready".into(), &"work".into()), "{said}");
     assert_eq!(world.status(Request::get("/health/live").body(Body::empty()).unwrap()).await, 200);
     assert!(world.appended().await.is_empty());
 }

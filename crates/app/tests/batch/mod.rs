@@ -71,7 +71,12 @@ pub(crate) fn origin() -> Origin {
 /// The binary.
 pub(crate) fn longshore() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env_remove("LONGSHORE_TRACING");
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .env_remove("LONGSHORE_TRACING")
+        .env_remove("LONGSHORE_TRACING_FORMAT");
     command
 }
 

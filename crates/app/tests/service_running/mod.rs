@@ -129,8 +129,18 @@ impl Service {
         wait(child)
     }
 
-    fn get(&self, path: &str) -> Option<Answer> {
-        self.exchange(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"), b"")
+    /// Asks for a path; nothing when no answer in JSON came.
+    pub(crate) fn get(&self, path: &str) -> Option<Answer> {
+        self.exchange(&Self::asking(path), b"")
+    }
+
+    /// Asks for a path; returns the head of the answer and its body, whatever it is.
+    pub(crate) fn text(&self, path: &str) -> (String, String) {
+        self.speak(&Self::asking(path), b"").unwrap()
+    }
+
+    fn asking(path: &str) -> String {
+        format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     }
 
     /// Posts a body; nothing when no answer came.
@@ -148,6 +158,12 @@ impl Service {
     }
 
     fn exchange(&self, head: &str, body: &[u8]) -> Option<Answer> {
+        let (head, body) = self.speak(head, body)?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some(Answer { status, head, body: serde_json::from_str(&body).ok()? })
+    }
+
+    fn speak(&self, head: &str, body: &[u8]) -> Option<(String, String)> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
         stream.write_all(head.as_bytes()).ok()?;
@@ -156,8 +172,7 @@ impl Service {
         let _ = stream.read_to_end(&mut bytes);
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let (head, body) = text.split_once("\r\n\r\n")?;
-        let status = head.split(' ').nth(1)?.parse().ok()?;
-        Some(Answer { status, head: head.to_owned(), body: serde_json::from_str(body).ok()? })
+        Some((head.to_owned(), body.to_owned()))
     }
 
     /// The rows of a source's table: URL and object path or message.

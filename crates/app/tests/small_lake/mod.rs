@@ -49,7 +49,13 @@ pub(crate) struct Lake {
 /// `longshore` with these arguments on a directory.
 pub(crate) fn longshore(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
-    command.args(args).arg("--to").arg(dir).stdin(Stdio::null()).env_remove("LONGSHORE_TRACING");
+    command
+        .args(args)
+        .arg("--to")
+        .arg(dir)
+        .stdin(Stdio::null())
+        .env_remove("LONGSHORE_TRACING")
+        .env_remove("LONGSHORE_TRACING_FORMAT");
     command
 }
 

@@ -96,5 +96,7 @@ impl Cluster {
 
 /// What could not be made because of its settings.
 pub(super) fn made<T>(brokers: &str, result: Result<T, KafkaError>) -> Result<T, LogError> {
-    result.map_err(|error| LogError::Fatal(format!("a client of Kafka at {brokers} cannot be made: {error}: check kafka.properties")))
+    result.map_err(|error| {
+        LogError::Fatal(format!("a client of Kafka at {brokers} cannot be made: {error}: check kafka.properties"))
+    })
 }

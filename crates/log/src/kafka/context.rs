@@ -78,7 +78,10 @@ impl ConsumerContext for Told {}
 pub(super) enum Rebalance {
     Assign(TopicPartitionList),
     /// Given up, or lost already: then nobody waits for us.
-    Revoke { partitions: TopicPartitionList, lost: bool },
+    Revoke {
+        partitions: TopicPartitionList,
+        lost: bool,
+    },
 }
 
 /// The end of a commit.

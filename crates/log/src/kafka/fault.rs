@@ -48,16 +48,18 @@ fn remedy(code: Code) -> Remedy {
         Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism | Code::IllegalSASLState => {
             Stop("the broker does not accept who we are; check kafka.properties: sasl.mechanism, sasl.username, sasl.password")
         }
-        Code::SSL => Stop("TLS does not come about; check kafka.properties: security.protocol, ssl.ca.location and the certificates"),
+        Code::SSL => {
+            Stop("TLS does not come about; check kafka.properties: security.protocol, ssl.ca.location and the certificates")
+        }
         Code::MessageSizeTooLarge | Code::InvalidMessageSize => {
             Stop("the record is larger than the topic takes; raise the topic's max.message.bytes to 2097152")
         }
         Code::FencedInstanceId | Code::UnreleasedInstanceId => {
             Stop("another process has the same kafka.instance_id; give each its own")
         }
-        Code::UnsupportedVersion | Code::UnsupportedFeature | Code::UnsupportedAssignor => {
-            Stop("the broker is too old for what was asked; Longshore needs Apache Kafka 2.4, and 4.0 for kafka.group_protocol: consumer")
-        }
+        Code::UnsupportedVersion | Code::UnsupportedFeature | Code::UnsupportedAssignor => Stop(
+            "the broker is too old for what was asked; Longshore needs Apache Kafka 2.4, and 4.0 for kafka.group_protocol: consumer",
+        ),
         Code::PolicyViolation | Code::InvalidRecord | Code::InvalidConfig | Code::InvalidReplicationFactor => {
             Stop("the broker refuses it by its own rules; ask whoever keeps the broker")
         }
@@ -68,7 +70,9 @@ fn remedy(code: Code) -> Remedy {
             Wait("fewer brokers are in sync than the topic's min.insync.replicas asks for; it is tried again")
         }
         Code::QueueFull => Wait("what waits to be sent fills the memory for it; it is tried again"),
-        Code::AllBrokersDown | Code::BrokerTransportFailure | Code::Resolve => Wait("no broker can be reached; it is tried again"),
+        Code::AllBrokersDown | Code::BrokerTransportFailure | Code::Resolve => {
+            Wait("no broker can be reached; it is tried again")
+        }
         Code::MessageTimedOut | Code::OperationTimedOut | Code::RequestTimedOut => {
             Wait("the broker did not answer in time; it is tried again")
         }

@@ -134,7 +134,8 @@ impl Log for KafkaLog {
         rdkafka::consumer::Consumer::subscribe(&client, topics).map_err(|error| fault::of_error("joining", &whole, &error))?;
         let poller = Poller::new(client, self.cluster.clone(), shared.clone(), self.epochs.clone(), whole);
         let thread = std::thread::Builder::new().name("kafka-consumer".to_owned()).spawn(move || poller.run());
-        let thread = thread.map_err(|error| LogError::Unavailable(format!("a thread for the consumer cannot be started: {error}")))?;
+        let thread =
+            thread.map_err(|error| LogError::Unavailable(format!("a thread for the consumer cannot be started: {error}")))?;
         Ok(Box::new(Member::new(shared, thread)))
     }
 }

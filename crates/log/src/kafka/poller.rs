@@ -275,7 +275,8 @@ impl Poller {
     }
 
     fn settle(&mut self, end: &CommitEnd) {
-        let of_it = |partition: &Partition| *partition.topic == *end.topic && i64::from(partition.index) == i64::from(end.partition);
+        let of_it =
+            |partition: &Partition| *partition.topic == *end.topic && i64::from(partition.index) == i64::from(end.partition);
         let offset = u64::try_from(end.offset).unwrap_or(0);
         let lane = self.lanes.iter_mut().find(|lane| of_it(&lane.partition));
         if let (Some(lane), None) = (lane, end.error) {
@@ -303,7 +304,10 @@ impl Poller {
             Some(Answering::Assign(partitions, at)) if at <= Instant::now() => self.assign(partitions),
             Some(Answering::Revoke(partitions, open, until)) if open.is_empty() || until <= Instant::now() => {
                 if !open.is_empty() {
-                    tracing::warn!(group = self.group, "a stage did not answer a revocation in time; what it does there is done again elsewhere");
+                    tracing::warn!(
+                        group = self.group,
+                        "a stage did not answer a revocation in time; what it does there is done again elsewhere"
+                    );
                 }
                 self.give_up(&partitions)
             }
@@ -374,7 +378,10 @@ impl Poller {
             open.push(lane.partition.clone());
         }
         if lost {
-            tracing::warn!(group = self.group, "the group gave this consumer's partitions to others: it did not hear of it in time");
+            tracing::warn!(
+                group = self.group,
+                "the group gave this consumer's partitions to others: it did not hear of it in time"
+            );
             open.clear();
         }
         Some(Answering::Revoke(partitions, open, Instant::now() + REVOKED))

@@ -57,12 +57,7 @@ pub(super) fn is_of(beside: &str, topic: Option<&TopicId>) -> bool {
 }
 
 /// Finds out where reading these partitions begins.
-pub(super) fn find(
-    client: &Client,
-    cluster: &Cluster,
-    group: &str,
-    list: &TopicPartitionList,
-) -> Result<Vec<Start>, LogError> {
+pub(super) fn find(client: &Client, cluster: &Cluster, group: &str, list: &TopicPartitionList) -> Result<Vec<Start>, LogError> {
     let partitions = partitions(list);
     if partitions.is_empty() {
         return Ok(Vec::new());

@@ -111,10 +111,7 @@ fn too_few(spec: &TopicSpec, found: usize) -> LogError {
 }
 
 /// The topics of these names that are there.
-pub(super) async fn describe(
-    cluster: &std::sync::Arc<Cluster>,
-    names: &[String],
-) -> Result<BTreeMap<String, Found>, LogError> {
+pub(super) async fn describe(cluster: &std::sync::Arc<Cluster>, names: &[String]) -> Result<BTreeMap<String, Found>, LogError> {
     let asked = cluster.clone();
     let (topics, replicas) = super::blocking(move || Ok((asked.topics(ANSWER)?, asked.replicas()?))).await?;
     let there: Vec<&String> = names.iter().filter(|name| topics.contains_key(*name)).collect();

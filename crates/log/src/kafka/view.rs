@@ -74,8 +74,10 @@ impl Inner {
         }
         let places: Vec<Place> =
             mine.keys().flat_map(|topic| topics[*topic].iter().map(|index| ((*topic).clone(), *index))).collect();
-        let state = |((topic, index), (begin, end)): (Place, (u64, u64))| {
-            PartitionState { partition: record::partition(&topic, index), begin, end }
+        let state = |((topic, index), (begin, end)): (Place, (u64, u64))| PartitionState {
+            partition: record::partition(&topic, index),
+            begin,
+            end,
         };
         Ok((self.cluster.bounds(&places)?.into_iter().map(state).collect(), positions))
     }

@@ -1,6 +1,7 @@
 //! The service's own HTTP server: who may ask it.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use longshore_core::secret::Secret;
 
@@ -21,6 +22,8 @@ pub struct Http {
     pub max_body: usize,
     /// How many events may wait in the log before senders are told to come later.
     pub max_backlog: u64,
+    /// How long work may wait without anything being completed before the service counts as not ready.
+    pub stalled_after: Duration,
 }
 
 pub(super) fn read(top: &Section, found: &mut Findings) -> Option<Http> {
@@ -50,6 +53,7 @@ pub(super) fn read(top: &Section, found: &mut Findings) -> Option<Http> {
         token: token.map(|spot| Secret::new(spot.text.clone())),
         max_body: section.count("max_body"),
         max_backlog: section.number("max_backlog").unwrap_or_default(),
+        stalled_after: section.time("stalled_after"),
     })
 }
 

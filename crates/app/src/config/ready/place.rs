@@ -73,7 +73,7 @@ fn kafka(top: &Section, log: &Spot, found: &mut Findings) -> Option<Settings> {
         settings.instance_id = Some(instance.text.clone());
         name(section, "instance_id", instance, found);
     }
-    for (property, at, value) in section.map("properties").unwrap_or_default() {
+    for (property, at, value) in section.map("properties") {
         let path = format!("{}.{property}", section.path_of("properties"));
         if let Some(why) = reserved(property) {
             found.error(at, path, format!("{why}; remove it"));
