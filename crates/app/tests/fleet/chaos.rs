@@ -51,6 +51,15 @@ pub(crate) struct Chaos {
     seed: u64,
 }
 
+/// Says that it is over when it is dropped, by a panic too: the broker's thread would go on for ever.
+struct EndsWith<'a>(&'a AtomicBool);
+
+impl Drop for EndsWith<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
 /// Something that is due again and again.
 struct Every {
     interval: Duration,
@@ -81,8 +90,9 @@ impl Chaos {
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let restarting = scope.spawn(|| self.restart_broker(broker, &over));
+            let ends = EndsWith(&over);
             let mut told = self.disturb(workers, time, &|| restarting.is_finished());
-            over.store(true, SeqCst);
+            drop(ends);
             told.broker_restarts = restarting.join().unwrap();
             told
         })
