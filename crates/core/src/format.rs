@@ -11,21 +11,15 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::headers;
 use crate::outcome::{Class, Failure, Reason};
 use crate::time::Micros;
 
+use crate::headers::{HEADER_ATTEMPTS, HEADER_CLIMB};
+pub use crate::headers::{HEADER_INPUT, HEADER_LIFE, HEADER_REMAPPED, HEADER_TRUNCATED, HEADER_URL_FIELD};
+
 /// The version that this build writes.
 pub const VERSION: u8 = 1;
-/// Header: the task's life (0 at first, one more at each replay), decimal. Absent means 0.
-pub const HEADER_LIFE: &str = "longshore-life";
-/// Header: where an event was read, `file:line`.
-pub const HEADER_INPUT: &str = "longshore-input";
-/// Header: the field of the event that holds the URL, where it is not the preset's.
-pub const HEADER_URL_FIELD: &str = "longshore-url-field";
-/// Header: the whole length in bytes of an event of which only the beginning was kept.
-pub const HEADER_TRUNCATED: &str = "longshore-truncated";
-/// Header: the event has a row already, made by another mapping; it gets a row of its own for what is found in it now.
-pub const HEADER_REMAPPED: &str = "longshore-remapped";
 
 /// Further columns of a row, by name: what a mapping reads in an event beside what every source has.
 pub type Columns = BTreeMap<String, String>;
@@ -107,6 +101,9 @@ pub struct Task {
     /// How often it was replayed; travels in [`HEADER_LIFE`].
     #[serde(skip)]
     pub life: u32,
+    /// Headers of the event's message that go on with it ([`carried`](crate::headers::carried)); they travel as headers.
+    #[serde(skip)]
+    pub carried: Vec<(String, Bytes)>,
 }
 
 /// A stored attachment.
@@ -225,11 +222,6 @@ impl DeadLetter {
     }
 }
 
-/// Header: the attempts at enriching an event that are spent, decimal. Absent means none.
-const HEADER_ATTEMPTS: &str = "longshore-attempts";
-/// Header: what else is known of an event on the ladder of enriching, as JSON.
-const HEADER_CLIMB: &str = "longshore-climb";
-
 /// An event on its way up the retry ladder of enriching. Its bytes stay as they are, so it travels in headers; only our
 /// own topics' are read, an input's are ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -263,7 +255,7 @@ impl Climb {
 
     /// Reads the headers of a message; what cannot be read counts as absent.
     pub fn read(headers: &[(String, Bytes)]) -> Self {
-        let value = |name: &str| headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_ref());
+        let value = |name| headers::value(headers, name);
         let climb: Climb = value(HEADER_CLIMB).and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default();
         let attempts = value(HEADER_ATTEMPTS).and_then(|v| std::str::from_utf8(v).ok()).and_then(|v| v.parse().ok());
         Climb { attempts: attempts.unwrap_or(0), ..climb }

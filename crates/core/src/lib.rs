@@ -9,6 +9,7 @@ pub mod call;
 pub mod checksum;
 pub mod file_type;
 pub mod format;
+pub mod headers;
 pub mod hosts;
 pub mod ids;
 pub mod inventory;

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::format::{DeadLetter, HEADER_INPUT, HEADER_LIFE, HEADER_TRUNCATED, Task};
+use crate::headers;
 use crate::ids;
 use crate::outcome::Failure;
 use crate::source::Source;
@@ -132,7 +133,10 @@ pub enum NotReplayed {
 pub fn replay(source: &Source, letter: DeadLetter, headers: &[(String, Bytes)]) -> Result<Replay, NotReplayed> {
     let life = letter.life.saturating_add(1);
     match letter.task {
-        Some(task) => next_life(source, task, life).map(|task| Replay::Task(Box::new(task))),
+        Some(task) => {
+            let task = Task { carried: headers::carried(headers), ..task };
+            next_life(source, task, life).map(|task| Replay::Task(Box::new(task)))
+        }
         None => event(&letter, headers, life),
     }
 }

@@ -161,6 +161,13 @@ impl World {
         while self.log.append(&self.topics.events(), batch.clone()).await.is_err() {}
     }
 
+    /// Appends an event for a URL with these headers.
+    pub async fn send_with(&mut self, url: &str, headers: Vec<(String, Bytes)>) {
+        let message = Message { key: Some(url.to_owned().into()), value: Some(url.to_owned().into()), headers };
+        self.sent.insert(url.to_owned());
+        self.log.append(&self.topics.events(), vec![message]).await.expect("appended");
+    }
+
     /// Appends any bytes as an event.
     pub async fn send_bytes(&self, value: Option<&'static [u8]>) {
         let message = Message { key: None, value: value.map(Bytes::from_static), headers: vec![] };
@@ -257,6 +264,11 @@ impl World {
         let records = self.log.records(&self.topics.results());
         let found = records.iter().find(|r| r.message.value.as_ref().is_some_and(|v| is_of(v, url)))?;
         Some(Duration::from_micros((found.appended_at - began).unsigned_abs()))
+    }
+
+    /// The only source.
+    pub fn source(&self) -> &Source {
+        &self.source
     }
 
     /// The dead letters.

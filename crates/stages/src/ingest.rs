@@ -20,8 +20,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use longshore_core::format::{
-    self, DeadLetter, Enriched, ErrorNote, FormatError, HEADER_INPUT, HEADER_LIFE, HEADER_TRUNCATED, HEADER_URL_FIELD,
+    self, DeadLetter, Enriched, ErrorNote, FormatError, HEADER_INPUT, HEADER_LIFE, HEADER_TRUNCATED, HEADER_URL_FIELD, Task,
 };
+use longshore_core::headers::carried;
 use longshore_core::ids;
 use longshore_core::outcome::Failure;
 use longshore_core::source::{Attachment, Outline, RawEvent, Source};
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::StageError;
+use crate::message;
 use crate::patience::Patience;
 use crate::ports::{Clock, Delivery, Log, Message, Partition, Received};
 use crate::progress::Progress;
@@ -39,7 +41,7 @@ use crate::topics::Topics;
 pub const SEEN: usize = 262_144;
 /// The most messages that are gathered before they are appended.
 const CHUNK_MESSAGES: usize = 1_000;
-/// The bytes of values that are gathered before they are appended, about: one event may make many times its own size.
+/// The bytes of messages that are gathered before they are appended, about: one event may make many times its own size.
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// The stage and what it works with.
@@ -135,12 +137,12 @@ struct Output {
 
 impl Output {
     fn task(&mut self, message: Message) {
-        self.bytes += message.value.as_ref().map_or(0, Bytes::len);
+        self.bytes += message.bytes();
         self.pending.push(message);
     }
 
     fn dead_letter(&mut self, message: Message) {
-        self.bytes += message.value.as_ref().map_or(0, Bytes::len);
+        self.bytes += message.bytes();
         self.dead_letters.push(message);
     }
 
@@ -149,10 +151,17 @@ impl Output {
     }
 }
 
-/// Where a record was read.
+/// Where a record was read, and what of its headers goes on with its tasks.
 struct Place<'a> {
     partition: &'a Partition,
     record: &'a Received,
+    carried: Vec<(String, Bytes)>,
+}
+
+impl<'a> Place<'a> {
+    fn new(partition: &'a Partition, record: &'a Received) -> Self {
+        Place { partition, record, carried: carried(&record.message.headers) }
+    }
 }
 
 impl Ingest {
@@ -190,7 +199,7 @@ impl Ingest {
         Progress::add(&self.progress.skipped_nulls, nulls as u64);
         let mut output = Output::default();
         for record in records.iter().filter(|r| r.message.value.is_some()) {
-            self.event(patience, &Place { partition, record }, &mut output).await?;
+            self.event(patience, &Place::new(partition, record), &mut output).await?;
         }
         self.append(patience, output).await
     }
@@ -239,24 +248,23 @@ impl Ingest {
         if !self.seen.insert(attachment.task.media_id, &attachment.task.url) {
             return Progress::add(&self.progress.repeats, 1);
         }
-        let key = Some(Bytes::from(attachment.task.trace_id.clone()));
+        let task = Task { carried: place.carried.clone(), ..attachment.task };
         match attachment.refused {
             None => {
                 Progress::add(&self.progress.tasks, 1);
-                let value = Some(format::encode(&attachment.task).into());
-                output.task(Message { key, value, headers: Vec::new() });
+                output.task(message::of_task(&task, &task));
             }
             Some(failure) => {
                 self.progress.count_failure(failure.class, failure.reason);
-                let mut letter = DeadLetter::of_task(attachment.task, ErrorNote::of(&failure, self.clock.now()));
+                let mut letter = DeadLetter::of_task(task.clone(), ErrorNote::of(&failure, self.clock.now()));
                 letter.input = Some(input_of(place.partition, place.record));
-                output.dead_letter(Message { key, value: Some(format::encode(&letter).into()), headers: Vec::new() });
+                output.dead_letter(message::of_task(&task, &letter));
             }
         }
     }
 
     fn poison(&self, failure: Failure, original: Option<&[u8]>, place: &Place<'_>) -> Message {
-        let Place { partition, record } = place;
+        let Place { partition, record, .. } = place;
         self.progress.count_failure(failure.class, failure.reason);
         let error = ErrorNote::of(&failure, self.clock.now());
         let life = format::life_of(record.message.header(HEADER_LIFE));

@@ -14,6 +14,7 @@
 pub mod download;
 pub mod enrich;
 pub mod ingest;
+pub mod message;
 pub mod ports;
 pub mod progress;
 pub mod record;

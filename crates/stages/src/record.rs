@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use longshore_core::format::{self, DeadLetter, ErrorNote, FormatError, Stored};
+use longshore_core::headers;
 use longshore_core::inventory::{self, Shape};
 use longshore_core::outcome::{Class, Failure, Reason};
 use longshore_core::row::Row;
@@ -273,7 +274,8 @@ pub(crate) fn poison(
     let failure = Failure::new(Class::Poison, Reason::Undecodable, error.to_string());
     let (note, original) = (ErrorNote::of(&failure, clock.now()), record.message.value.as_deref());
     let letter = DeadLetter::of_poison(source, note, original, format!("{topic}@{}", record.offset));
-    Message { key: record.message.key.clone(), value: Some(format::encode(&letter).into()), headers: Vec::new() }
+    let headers = headers::carried(&record.message.headers);
+    Message { key: record.message.key.clone(), value: Some(format::encode(&letter).into()), headers }
 }
 
 /// dlq → attachments_failed.

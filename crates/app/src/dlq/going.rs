@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use bytes::Bytes;
-use longshore_core::format::{self, HEADER_LIFE};
 use longshore_core::replay::Replay;
+use longshore_stages::message;
 use longshore_stages::ports::{Log, Message};
 use tokio::time::Instant;
 
@@ -46,11 +45,7 @@ impl<'a> Going<'a> {
         let (mut tasks, mut events) = (Vec::new(), Vec::new());
         for replay in self.batch.drain(..) {
             match replay {
-                Replay::Task(task) => {
-                    let life = (HEADER_LIFE.to_owned(), Bytes::from(task.life.to_string()));
-                    let key = Some(Bytes::from(task.trace_id.clone()));
-                    tasks.push(Message { key, value: Some(format::encode(&*task).into()), headers: vec![life] });
-                }
+                Replay::Task(task) => tasks.push(message::of_task(&task, &*task)),
                 Replay::Event { bytes, headers } => events.push(Message { key: None, value: Some(bytes), headers }),
             }
         }

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use longshore_core::format::{self, FormatError, HEADER_LIFE, Task};
+use longshore_core::format::{self, FormatError, Task};
 use longshore_core::hosts::{Breaking, Hosts, Signal, Standing, authority};
 use longshore_core::policy::expiry;
 use longshore_core::retry::{Hindrance, Ladder};
@@ -298,7 +298,7 @@ impl Running {
         };
         match task {
             Ok(mut task) => {
-                task.life = format::life_of(record.message.header(HEADER_LIFE));
+                task.take_headers(&record.message.headers);
                 let task = Arc::new(task);
                 self.jobs.insert(id, Job::new(partition, epoch, offset, task.clone()));
                 self.queue(id, &task);

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use longshore_core::format::{self, HEADER_LIFE};
 use tokio::sync::mpsc;
 
 use crate::StageError;
@@ -57,10 +55,4 @@ impl Sink {
     async fn append(&self, topic: &str, batch: Vec<Message>) -> Result<(), StageError> {
         self.patience.until_done("appending outcomes", || self.log.append(topic, batch.clone())).await
     }
-}
-
-/// The message of a task, a result or a dead letter.
-pub(super) fn message<T: serde::Serialize>(trace_id: &str, life: u32, value: &T) -> Message {
-    let headers = if life == 0 { Vec::new() } else { vec![(HEADER_LIFE.to_owned(), Bytes::from(life.to_string()))] };
-    Message { key: Some(Bytes::from(trace_id.to_owned())), value: Some(format::encode(value).into()), headers }
 }

@@ -15,7 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::Download;
 use super::attempt::{Arrived, Tools, Trouble, fetch, publish};
-use super::sink::{Outgoing, message};
+use super::sink::Outgoing;
+use crate::message;
 use crate::ports::StoreError;
 use crate::progress::Progress;
 use crate::topics::Topics;
@@ -130,7 +131,7 @@ impl Worker {
         let stored = published?;
         Progress::add(&progress.stored, 1);
         Progress::add(&progress.stored_bytes, stored.bytes_downloaded);
-        Ok((RESULTS, message(&task.trace_id, task.life, &stored)))
+        Ok((RESULTS, message::of_task(task, &stored)))
     }
 
     async fn free_slot(&self, task: &Task, slot: OwnedSemaphorePermit, signal: Signal, park_until: Option<Micros>) {
@@ -156,7 +157,7 @@ impl Worker {
             Next::Tier(index) => {
                 let progress = &self.tools.progress;
                 Progress::add(if task.waits > waits { &progress.waits } else { &progress.retries }, 1);
-                (tier(index), message(&task.trace_id, task.life, &task))
+                (tier(index), message::of_task(&task, &task))
             }
             Next::DeadLetter => self.dead_letter(task, failure, now),
         }
@@ -164,10 +165,9 @@ impl Worker {
 
     /// The dead letter of a task that ends with this failure.
     pub(super) fn dead_letter(&self, task: Task, failure: &Failure, now: Micros) -> (usize, crate::ports::Message) {
-        let letter = DeadLetter::of_task(task, ErrorNote::of(failure, now));
+        let letter = DeadLetter::of_task(task.clone(), ErrorNote::of(failure, now));
         self.tools.progress.count_failure(letter.status, letter.error.reason);
-        let (trace_id, life) = letter.task.as_ref().map(|t| (t.trace_id.clone(), t.life)).unwrap_or_default();
-        (DEAD_LETTERS, message(&trace_id, life, &letter))
+        (DEAD_LETTERS, message::of_task(&task, &letter))
     }
 
     /// The store is away: no fault of the task, which waits without an attempt spent.
@@ -186,7 +186,7 @@ impl Worker {
             Next::Tier(index) => {
                 let progress = &self.tools.progress;
                 Progress::add(if task.attempts > attempts { &progress.retries } else { &progress.moved }, 1);
-                Some((tier(index), message(&task.trace_id, task.life, &task)))
+                Some((tier(index), message::of_task(&task, &task)))
             }
             // It runs: its own end decides.
             Next::DeadLetter if why == Hindrance::Head => None,
