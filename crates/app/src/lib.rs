@@ -16,6 +16,7 @@ mod free_text;
 mod input;
 mod inventory;
 pub mod map;
+mod originals;
 mod pipeline;
 mod reconcile;
 mod recorded;

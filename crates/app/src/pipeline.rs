@@ -15,7 +15,7 @@ use longshore_stages::StageError;
 use longshore_stages::download::{Download, Limits};
 use longshore_stages::enrich::{Enrich, EnrichLimits};
 use longshore_stages::ingest::{Ingest, Seen};
-use longshore_stages::ports::{Clock, Log, LogView, Retention, SystemClock, TopicSpec};
+use longshore_stages::ports::{Clock, Log, LogView, Retention, Store, SystemClock, TopicSpec};
 use longshore_stages::progress::Progress;
 use longshore_stages::record::{Gather, Record, Tables};
 use longshore_stages::refresh::Refresh;
@@ -53,7 +53,7 @@ pub(crate) struct World {
     pub(crate) log: Arc<EmbeddedLog>,
     /// One for each of the place's lanes, in their order.
     pub(crate) lanes: Vec<OpenLane>,
-    store: LocalStore,
+    pub(crate) store: LocalStore,
 }
 
 /// A lane with its tables open.
@@ -184,7 +184,8 @@ impl World {
     }
 
     fn spawn_lane(&self, plan: &Plan, open: &OpenLane, setup: &Setup, roles: &Roles, stages: &mut Stages) -> Result<()> {
-        let wiring = Wiring { plan, open, setup, log: self.log.clone(), clock: Arc::new(SystemClock) };
+        let (log, store) = (self.log.clone(), Arc::new(self.store.clone()));
+        let wiring = Wiring { plan, open, setup, log, store, clock: Arc::new(SystemClock) };
         if roles.has(Role::Ingest) {
             stages.upstream.spawn(wiring.ingest().run(stages.drain.clone()));
             if let Some(enrich) = wiring.enrich() {
@@ -198,7 +199,7 @@ impl World {
             }
         }
         if roles.has(Role::Download) {
-            let download = wiring.download(self.store.clone(), stages.slots.clone())?;
+            let download = wiring.download(stages.slots.clone())?;
             stages.upstream.spawn(download.run(stages.drain.clone()));
         }
         if roles.has(Role::Record) {
@@ -214,6 +215,7 @@ struct Wiring<'a> {
     open: &'a OpenLane,
     setup: &'a Setup,
     log: Arc<dyn Log>,
+    store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
 }
 
@@ -229,6 +231,7 @@ impl Wiring<'_> {
     fn ingest(&self) -> Ingest {
         Ingest {
             log: self.log.clone(),
+            store: self.store.clone(),
             topics: self.topics(),
             source: self.open.lane.source.clone(),
             clock: self.clock.clone(),
@@ -242,6 +245,7 @@ impl Wiring<'_> {
         let how = self.setup.enrich.as_ref()?;
         Some(Enrich {
             log: self.log.clone(),
+            store: self.store.clone(),
             topics: self.topics(),
             source: self.open.lane.source.clone(),
             lookup: how.lookup.clone(),
@@ -270,12 +274,12 @@ impl Wiring<'_> {
         Retry { log: self.log.clone(), group, tiers, to, clock: self.clock.clone(), grace: self.grace() }
     }
 
-    fn download(&self, store: LocalStore, slots: Arc<Semaphore>) -> Result<Download> {
+    fn download(&self, slots: Arc<Semaphore>) -> Result<Download> {
         Ok(Download {
             log: self.log.clone(),
             topics: self.topics(),
             origin: Arc::new(HttpOrigin::new(self.setup.origin.clone())?),
-            store: Arc::new(store),
+            store: self.store.clone(),
             source: self.open.lane.source.clone(),
             headers: self.setup.headers.clone(),
             refresh: self.setup.refresh.clone(),
@@ -296,6 +300,7 @@ impl Wiring<'_> {
         };
         Record {
             log: self.log.clone(),
+            store: self.store.clone(),
             topics,
             source,
             shape,

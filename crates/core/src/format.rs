@@ -12,7 +12,9 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::headers;
+use crate::letters::Kept;
 use crate::outcome::{Class, Failure, Reason};
+use crate::source::cut;
 use crate::time::Micros;
 
 use crate::headers::{HEADER_ATTEMPTS, HEADER_CLIMB};
@@ -20,6 +22,9 @@ pub use crate::headers::{HEADER_INPUT, HEADER_LIFE, HEADER_REMAPPED, HEADER_TRUN
 
 /// The version that this build writes.
 pub const VERSION: u8 = 1;
+
+/// The longest sentence about a failure that is carried along, in bytes.
+const MESSAGE_BYTES: usize = 2_000;
 
 /// Further columns of a row, by name: what a mapping reads in an event beside what every source has.
 pub type Columns = BTreeMap<String, String>;
@@ -44,7 +49,7 @@ impl ErrorNote {
     /// A failure as it was noted at this time.
     pub fn of(failure: &Failure, at: Micros) -> Self {
         let (class, reason, http_status) = (failure.class, failure.reason, failure.http_status);
-        ErrorNote { class, reason, message: failure.message.clone(), http_status, at }
+        ErrorNote { class, reason, message: cut(failure.message.clone(), MESSAGE_BYTES), http_status, at }
     }
 }
 
@@ -170,6 +175,9 @@ pub struct DeadLetter {
     /// The event's bytes in Base64 (RFC 4648 §4); for a poison event only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original: Option<String>,
+    /// Where the rest of the letter is, which is too large for the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
     /// Where the event was read: `file:line`, or topic, partition and offset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<String>,
@@ -192,6 +200,7 @@ impl DeadLetter {
             error,
             task: Some(task),
             original: None,
+            kept: None,
             input: None,
         }
     }
@@ -215,6 +224,7 @@ impl DeadLetter {
             life: 0,
             task: None,
             original: original.map(|bytes| STANDARD.encode(bytes)),
+            kept: None,
             input: Some(input),
             failed_at: error.at,
             error,

@@ -13,6 +13,7 @@ pub mod headers;
 pub mod hosts;
 pub mod ids;
 pub mod inventory;
+pub mod letters;
 pub mod outcome;
 pub mod path;
 pub mod policy;

@@ -304,6 +304,7 @@ impl World {
     fn ingest(&self) -> Ingest {
         Ingest {
             log: Arc::new(self.log.clone()),
+            store: Arc::new(self.store.clone()),
             topics: self.topics.clone(),
             source: self.source.clone(),
             clock: self.clock.clone(),
@@ -346,6 +347,7 @@ impl World {
         let [attachments, failed, events] = self.tables.clone().map(Arc::new);
         Record {
             log: Arc::new(self.log.clone()),
+            store: Arc::new(self.store.clone()),
             topics: self.topics.clone(),
             source: self.source.clone(),
             shape: Shape::of(SOURCE),

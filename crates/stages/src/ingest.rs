@@ -7,7 +7,8 @@
 //! ```text
 //! events ─▶ [one batch of the log] ─▶ plan ─▶ [≤ CHUNK_MESSAGES, ≤ CHUNK_BYTES] ─▶ pending  (a task)
 //!                                                                               └─▶ dlq      (a refused attachment,
-//!                                                                                             a poison event)
+//!                                                                                             a poison event; what is
+//!                                                                                             too large: store first)
 //! ```
 //! Queues: none of its own; at most one batch and one chunk of its output are in memory, and [`SEEN`] ids.
 //! Promises: 1 (each attachment becomes a task or a dead letter), 3 (commits a batch after all its chunks are durable), 5,
@@ -30,9 +31,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::StageError;
+use crate::letters::{Parcel, Post};
 use crate::message;
 use crate::patience::Patience;
-use crate::ports::{Clock, Delivery, Log, Message, Partition, Received};
+use crate::ports::{Clock, Delivery, Log, Message, Partition, Received, Store};
 use crate::progress::Progress;
 use crate::record;
 use crate::topics::Topics;
@@ -48,6 +50,8 @@ const CHUNK_BYTES: usize = 1 << 20;
 pub struct Ingest {
     /// The log.
     pub log: Arc<dyn Log>,
+    /// Where what is too large for the log goes.
+    pub store: Arc<dyn Store>,
     /// Its topics.
     pub topics: Topics,
     /// The source's mapping and policy.
@@ -130,20 +134,20 @@ pub(crate) fn raw_event<'a>(received: &'a Received, bytes: &'a [u8], enrichment:
 /// What is to be appended.
 #[derive(Default)]
 struct Output {
-    pending: Vec<Message>,
-    dead_letters: Vec<Message>,
+    pending: Vec<Parcel>,
+    dead_letters: Vec<Parcel>,
     bytes: usize,
 }
 
 impl Output {
     fn task(&mut self, message: Message) {
         self.bytes += message.bytes();
-        self.pending.push(message);
+        self.pending.push(message.into());
     }
 
-    fn dead_letter(&mut self, message: Message) {
-        self.bytes += message.bytes();
-        self.dead_letters.push(message);
+    fn dead_letter(&mut self, letter: Parcel) {
+        self.bytes += letter.bytes();
+        self.dead_letters.push(letter);
     }
 
     fn is_full(&self) -> bool {
@@ -170,6 +174,7 @@ impl Ingest {
         let topics = self.topics.clone();
         let events = topics.events();
         let patience = Patience::new(drain.clone(), self.grace);
+        let post = Post { log: self.log.clone(), store: self.store.clone(), patience: patience.clone() };
         let mut consumer = patience.join(self.log.as_ref(), &topics.ingest_group(), &[&events]).await?;
         loop {
             let delivery = tokio::select! {
@@ -184,7 +189,7 @@ impl Ingest {
                 }
                 Delivery::Records { partition, epoch, records } => {
                     let next = records.last().map_or(0, |r| r.offset + 1);
-                    self.batch(&patience, &partition, &records).await?;
+                    self.batch(&post, &partition, &records).await?;
                     consumer.commit(&partition, epoch, next).await?;
                     Progress::add(&self.progress.events, records.len() as u64);
                 }
@@ -194,17 +199,17 @@ impl Ingest {
     }
 
     /// Appends what a batch of records makes, chunk by chunk; all of it is durable when this returns.
-    async fn batch(&mut self, patience: &Patience, partition: &Partition, records: &[Received]) -> Result<(), StageError> {
+    async fn batch(&mut self, post: &Post, partition: &Partition, records: &[Received]) -> Result<(), StageError> {
         let nulls = records.iter().filter(|r| r.message.value.is_none()).count();
         Progress::add(&self.progress.skipped_nulls, nulls as u64);
         let mut output = Output::default();
         for record in records.iter().filter(|r| r.message.value.is_some()) {
-            self.event(patience, &Place::new(partition, record), &mut output).await?;
+            self.event(post, &Place::new(partition, record), &mut output).await?;
         }
-        self.append(patience, output).await
+        self.append(post, output).await
     }
 
-    async fn event(&mut self, patience: &Patience, place: &Place<'_>, output: &mut Output) -> Result<(), StageError> {
+    async fn event(&mut self, post: &Post, place: &Place<'_>, output: &mut Output) -> Result<(), StageError> {
         let record = place.record;
         let unwrapped = match Unwrapped::read(&self.source, record) {
             Ok(unwrapped) => unwrapped,
@@ -212,23 +217,23 @@ impl Ingest {
             Err(error) => {
                 let (name, clock) = (&self.source.name, self.clock.as_ref());
                 output.dead_letter(record::poison(name, "enriched", record, &error, clock, &self.progress));
-                return self.append_if_full(patience, output).await;
+                return self.append_if_full(post, output).await;
             }
         };
         let source = self.source.clone();
         match source.outline(&unwrapped.raw()) {
             Ok(None) => Ok(()),
-            Ok(Some(outline)) => self.attachments(patience, outline, place, output).await,
+            Ok(Some(outline)) => self.attachments(post, outline, place, output).await,
             Err(failure) => {
                 output.dead_letter(self.poison(failure, Some(&unwrapped.event), place));
-                self.append_if_full(patience, output).await
+                self.append_if_full(post, output).await
             }
         }
     }
 
     async fn attachments(
         &mut self,
-        patience: &Patience,
+        post: &Post,
         outline: Outline<'_>,
         place: &Place<'_>,
         output: &mut Output,
@@ -238,7 +243,7 @@ impl Ingest {
         for attachment in outline {
             count += 1;
             self.attachment(attachment, place, output);
-            self.append_if_full(patience, output).await?;
+            self.append_if_full(post, output).await?;
         }
         Progress::add(&self.progress.without_attachments, u64::from(count == 0));
         Ok(())
@@ -258,12 +263,12 @@ impl Ingest {
                 self.progress.count_failure(failure.class, failure.reason);
                 let mut letter = DeadLetter::of_task(task.clone(), ErrorNote::of(&failure, self.clock.now()));
                 letter.input = Some(input_of(place.partition, place.record));
-                output.dead_letter(message::of_task(&task, &letter));
+                output.dead_letter(Parcel::letter_of(&task, letter));
             }
         }
     }
 
-    fn poison(&self, failure: Failure, original: Option<&[u8]>, place: &Place<'_>) -> Message {
+    fn poison(&self, failure: Failure, original: Option<&[u8]>, place: &Place<'_>) -> Parcel {
         let Place { partition, record, .. } = place;
         self.progress.count_failure(failure.class, failure.reason);
         let error = ErrorNote::of(&failure, self.clock.now());
@@ -271,22 +276,19 @@ impl Ingest {
         let letter = DeadLetter::of_poison(&self.source.name, error, original, input_of(partition, record));
         let letter = DeadLetter { life, ..letter };
         let (key, headers) = (record.message.key.clone(), headers_of_poison(record, life));
-        Message { key, value: Some(format::encode(&letter).into()), headers }
+        Parcel::letter(key, letter, headers)
     }
 
-    async fn append_if_full(&self, patience: &Patience, output: &mut Output) -> Result<(), StageError> {
-        if output.is_full() { self.append(patience, std::mem::take(output)).await } else { Ok(()) }
+    async fn append_if_full(&self, post: &Post, output: &mut Output) -> Result<(), StageError> {
+        if output.is_full() { self.append(post, std::mem::take(output)).await } else { Ok(()) }
     }
 
-    async fn append(&self, patience: &Patience, output: Output) -> Result<(), StageError> {
+    async fn append(&self, post: &Post, output: Output) -> Result<(), StageError> {
         let (pending, dead) = (self.topics.pending(), self.topics.dead_letters());
-        let append = |topic, batch: Vec<Message>| async move {
-            if batch.is_empty() {
-                return Ok(());
-            }
-            patience.until_done("appending tasks", || self.log.append(topic, batch.clone())).await
-        };
-        let (tasks, letters) = tokio::join!(append(&pending, output.pending), append(&dead, output.dead_letters));
+        let (tasks, letters) = tokio::join!(
+            post.append("appending tasks", &pending, output.pending),
+            post.append("appending dead letters", &dead, output.dead_letters)
+        );
         tasks.and(letters)
     }
 }

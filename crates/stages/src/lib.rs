@@ -14,6 +14,7 @@
 pub mod download;
 pub mod enrich;
 pub mod ingest;
+pub mod letters;
 pub mod message;
 pub mod ports;
 pub mod progress;
@@ -23,5 +24,7 @@ pub mod retry;
 pub mod topics;
 
 mod patience;
+#[cfg(test)]
+mod shelf;
 
 pub use patience::StageError;

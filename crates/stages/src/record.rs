@@ -8,6 +8,7 @@
 //! dlq     ─▶ [≤ max_rows, ≤ freshness] ─▶ attachments_failed   watermark, then maintenance if due; rows that
 //! events  ─▶ [≤ max_rows, ≤ 10 s     ] ─▶ events               arrive meanwhile wait in the log
 //! ```
+//! A result that cannot be read becomes a dead letter; what is too large of it goes to the store first.
 //! Promises: 1, 2, 3 (the watermark is committed after the rows are durable), 5, 10.
 
 use std::collections::BTreeMap;
@@ -28,8 +29,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::StageError;
 use crate::ingest::{Unwrapped, newer};
+use crate::letters::{Parcel, Post};
 use crate::patience::Patience;
-use crate::ports::{Clock, Consumer, Delivery, Epoch, Log, LogPosition, Message, Partition, Received, Table};
+use crate::ports::{Clock, Consumer, Delivery, Epoch, Log, LogPosition, Partition, Received, Store, Table};
 use crate::progress::Progress;
 use crate::topics::Topics;
 
@@ -60,6 +62,8 @@ pub struct Tables {
 pub struct Record {
     /// The log.
     pub log: Arc<dyn Log>,
+    /// Where what is too large for the log goes.
+    pub store: Arc<dyn Store>,
     /// Its topics.
     pub topics: Topics,
     /// The source, for the rows of its events.
@@ -90,8 +94,9 @@ impl Record {
         let results = self.committer(topics.record_results_group(), topics.results(), self.gather, &patience);
         let failures = self.committer(topics.record_failures_group(), topics.dead_letters(), self.gather, &patience);
         let events = self.committer(topics.record_events_group(), topics.events(), self.gather_events, &patience);
+        let post = Post { log: self.log.clone(), store: self.store.clone(), patience: patience.clone() };
         tokio::try_join!(
-            results.run(Results(self.clone(), topics.dead_letters(), patience.clone()), self.tables.attachments.clone(), &drain),
+            results.run(Results(self.clone(), topics.dead_letters(), post), self.tables.attachments.clone(), &drain),
             failures.run(Failures(self.clone(), patience.clone()), self.tables.failed.clone(), &drain),
             events.run(Events(self.clone()), self.tables.events.clone(), &drain),
         )?;
@@ -227,7 +232,7 @@ impl Committer {
 }
 
 /// results → attachments.
-struct Results(Record, String, Patience);
+struct Results(Record, String, Post);
 
 #[async_trait]
 impl Planner for Results {
@@ -244,9 +249,7 @@ impl Planner for Results {
                 Err(error) => poison.push(self.poison(record, &error)),
             }
         }
-        if !poison.is_empty() {
-            self.2.until_done("appending dead letters", || self.0.log.append(&self.1, poison.clone())).await?;
-        }
+        self.2.append("appending dead letters", &self.1, poison).await?;
         Ok(rows)
     }
 
@@ -256,7 +259,7 @@ impl Planner for Results {
 }
 
 impl Results {
-    fn poison(&self, record: &Received, error: &FormatError) -> Message {
+    fn poison(&self, record: &Received, error: &FormatError) -> Parcel {
         poison(&self.0.source.name, "results", record, error, self.0.clock.as_ref(), &self.0.progress)
     }
 }
@@ -269,13 +272,13 @@ pub(crate) fn poison(
     error: &FormatError,
     clock: &dyn Clock,
     progress: &Progress,
-) -> Message {
+) -> Parcel {
     progress.count_failure(Class::Poison, Reason::Undecodable);
     let failure = Failure::new(Class::Poison, Reason::Undecodable, error.to_string());
     let (note, original) = (ErrorNote::of(&failure, clock.now()), record.message.value.as_deref());
     let letter = DeadLetter::of_poison(source, note, original, format!("{topic}@{}", record.offset));
     let headers = headers::carried(&record.message.headers);
-    Message { key: record.message.key.clone(), value: Some(format::encode(&letter).into()), headers }
+    Parcel::letter(record.message.key.clone(), letter, headers)
 }
 
 /// dlq → attachments_failed.

@@ -71,7 +71,8 @@ pub(crate) async fn run(args: RunArgs) -> Result<u8> {
     let world = World::open(&plan).await?;
     let lanes = plan.place.lanes.clone();
     let tables = world.lanes.iter().map(OpenLane::tables).collect();
-    let service = Arc::new(Service::new(world.log.clone(), lanes, http, stop.draining()).with_tables(tables));
+    let service = Service::new(world.log.clone(), lanes, http, stop.draining());
+    let service = Arc::new(service.with_tables(tables, Arc::new(world.store.clone())));
     let server = Server::start(service.clone()).await?;
     let mut stages = world.start(&plan, &roles)?;
     announce(&plan, &roles, &server, &voice);

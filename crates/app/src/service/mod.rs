@@ -27,6 +27,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 use longshore_log::EmbeddedLog;
+use longshore_stages::ports::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Http;
@@ -48,6 +49,8 @@ pub(crate) struct Service {
     pub(crate) lanes: Vec<Lane>,
     /// The tables of each lane, for replays; none where this process has none open.
     tables: Vec<Tables>,
+    /// Where dead letters have what is too large for the log.
+    store: Option<Arc<dyn Store>>,
     /// Held by the replay under way.
     replaying: tokio::sync::Mutex<()>,
     /// Events that were acknowledged.
@@ -61,13 +64,13 @@ impl Service {
     /// Over an open log, until `draining` is cancelled; then nothing is taken any more.
     pub(crate) fn new(log: Arc<EmbeddedLog>, lanes: Vec<Lane>, http: Http, draining: CancellationToken) -> Self {
         let admission = Admission::new(&http);
-        let (tables, replaying) = (Vec::new(), tokio::sync::Mutex::new(()));
-        Service { log, lanes, tables, replaying, accepted: AtomicU64::new(0), http, draining, admission }
+        let (tables, store, replaying) = (Vec::new(), None, tokio::sync::Mutex::new(()));
+        Service { log, lanes, tables, store, replaying, accepted: AtomicU64::new(0), http, draining, admission }
     }
 
-    /// The same with the tables of all lanes, in their order, so that dead letters can be replayed.
-    pub(crate) fn with_tables(self, tables: Vec<Tables>) -> Self {
-        Service { tables, ..self }
+    /// The same with the tables of all lanes, in their order, and the store, so that dead letters can be replayed.
+    pub(crate) fn with_tables(self, tables: Vec<Tables>, store: Arc<dyn Store>) -> Self {
+        Service { tables, store: Some(store), ..self }
     }
 
     /// The source of this name.

@@ -41,6 +41,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::StageError;
+use crate::letters::Post;
 use crate::patience::Patience;
 use crate::ports::{Clock, Consumer, Delivery, Epoch, Log, Origin, Partition, Received, Store};
 use crate::progress::Progress;
@@ -166,7 +167,8 @@ impl Download {
         let (reports, done) = mpsc::channel(8);
         let (news_sender, news) = mpsc::channel(OUTCOMES);
         let worker = Arc::new(Worker::new(&self, outcomes, news_sender));
-        let sink = Sink { log: self.log.clone(), topics: worker::destinations(&topics, &self.ladder), patience };
+        let post = Post { log: self.log.clone(), store: self.store.clone(), patience };
+        let sink = Sink { post, topics: worker::destinations(&topics, &self.ladder) };
         let mut sink = tokio::spawn(sink.run(outgoing, reports));
         let mut running = Running {
             tracker: Tracker::new(self.limits.window),
@@ -346,9 +348,9 @@ impl Running {
     /// nowhere and keeps its place.
     fn move_off(&mut self, id: u64, why: Hindrance, delay: Duration) -> bool {
         let Some(job) = self.jobs.get_mut(&id) else { return false };
-        let Some((topic, message)) = self.worker.move_off(&job.task, why, delay) else { return false };
+        let Some((topic, parcel)) = self.worker.move_off(&job.task, why, delay) else { return false };
         job.passed.store(true, Relaxed);
-        self.workers.spawn(self.worker.clone().send(Outgoing { topic, message, job: id }));
+        self.workers.spawn(self.worker.clone().send(Outgoing { topic, parcel, job: id }));
         true
     }
 
@@ -364,8 +366,8 @@ impl Running {
 
     fn bury(&mut self, id: u64, record: &Received, error: &FormatError) {
         let stage = &self.stage;
-        let letter = poison(&stage.source.name, "pending", record, error, stage.clock.as_ref(), &stage.progress);
-        self.workers.spawn(self.worker.clone().send(Outgoing { topic: worker::DEAD_LETTERS, message: letter, job: id }));
+        let parcel = poison(&stage.source.name, "pending", record, error, stage.clock.as_ref(), &stage.progress);
+        self.workers.spawn(self.worker.clone().send(Outgoing { topic: worker::DEAD_LETTERS, parcel, job: id }));
     }
 
     /// Lets held records in once their window is half empty again.

@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use super::Download;
 use super::attempt::{Arrived, Tools, Trouble, fetch, publish};
 use super::sink::Outgoing;
+use crate::letters::Parcel;
 use crate::message;
 use crate::ports::StoreError;
 use crate::progress::Progress;
@@ -109,17 +110,12 @@ impl Worker {
                 None
             }
         };
-        if let Some((topic, message)) = outgoing {
-            self.send(Outgoing { topic, message, job }).await;
+        if let Some((topic, parcel)) = outgoing {
+            self.send(Outgoing { topic, parcel, job }).await;
         }
     }
 
-    async fn publish(
-        &self,
-        arrived: Arrived,
-        task: &Task,
-        slot: OwnedSemaphorePermit,
-    ) -> Result<(usize, crate::ports::Message), Trouble> {
+    async fn publish(&self, arrived: Arrived, task: &Task, slot: OwnedSemaphorePermit) -> Result<(usize, Parcel), Trouble> {
         // The slot is kept until there is room to wait for the disk: that is how a slow disk slows the downloads.
         let room = self.publishing.acquire().await;
         self.free_slot(task, slot, arrived.signal(), None).await;
@@ -131,7 +127,7 @@ impl Worker {
         let stored = published?;
         Progress::add(&progress.stored, 1);
         Progress::add(&progress.stored_bytes, stored.bytes_downloaded);
-        Ok((RESULTS, message::of_task(task, &stored)))
+        Ok((RESULTS, message::of_task(task, &stored).into()))
     }
 
     async fn free_slot(&self, task: &Task, slot: OwnedSemaphorePermit, signal: Signal, park_until: Option<Micros>) {
@@ -150,28 +146,28 @@ impl Worker {
         Some(self.tools.clock.now().saturating_add(wait))
     }
 
-    fn failed(&self, task: &Task, failure: &Failure) -> (usize, crate::ports::Message) {
+    fn failed(&self, task: &Task, failure: &Failure) -> (usize, Parcel) {
         let (mut task, waits) = (task.clone(), task.waits);
         let now = self.tools.clock.now();
         match retry::after(&self.ladder, &mut task, failure, now) {
             Next::Tier(index) => {
                 let progress = &self.tools.progress;
                 Progress::add(if task.waits > waits { &progress.waits } else { &progress.retries }, 1);
-                (tier(index), message::of_task(&task, &task))
+                (tier(index), message::of_task(&task, &task).into())
             }
             Next::DeadLetter => self.dead_letter(task, failure, now),
         }
     }
 
     /// The dead letter of a task that ends with this failure.
-    pub(super) fn dead_letter(&self, task: Task, failure: &Failure, now: Micros) -> (usize, crate::ports::Message) {
+    pub(super) fn dead_letter(&self, task: Task, failure: &Failure, now: Micros) -> (usize, Parcel) {
         let letter = DeadLetter::of_task(task.clone(), ErrorNote::of(failure, now));
         self.tools.progress.count_failure(letter.status, letter.error.reason);
-        (DEAD_LETTERS, message::of_task(&task, &letter))
+        (DEAD_LETTERS, Parcel::letter_of(&task, letter))
     }
 
     /// The store is away: no fault of the task, which waits without an attempt spent.
-    fn store_away(&self, task: &Task, error: &str) -> (usize, crate::ports::Message) {
+    fn store_away(&self, task: &Task, error: &str) -> (usize, Parcel) {
         tracing::warn!(%error, media_id = %task.media_id, "the store is away");
         self.move_off(task, Hindrance::Store, STORE_AWAY).unwrap_or_else(|| {
             let failure = Failure::new(Class::Transient, Reason::Internal, format!("the store is away: {error}"));
@@ -180,13 +176,13 @@ impl Worker {
     }
 
     /// Where a task goes that is in the way of others, or cannot be served now; nothing where it can go nowhere.
-    pub(super) fn move_off(&self, task: &Task, why: Hindrance, delay: Duration) -> Option<(usize, crate::ports::Message)> {
+    pub(super) fn move_off(&self, task: &Task, why: Hindrance, delay: Duration) -> Option<(usize, Parcel)> {
         let (mut task, attempts, now) = (task.clone(), task.attempts, self.tools.clock.now());
         match retry::move_off(&self.ladder, &mut task, why, delay, now)? {
             Next::Tier(index) => {
                 let progress = &self.tools.progress;
                 Progress::add(if task.attempts > attempts { &progress.retries } else { &progress.moved }, 1);
-                Some((tier(index), message::of_task(&task, &task)))
+                Some((tier(index), message::of_task(&task, &task).into()))
             }
             // It runs: its own end decides.
             Next::DeadLetter if why == Hindrance::Head => None,
