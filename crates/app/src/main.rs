@@ -1,5 +1,6 @@
 //! The `longshore` command.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -15,7 +16,8 @@ fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env(TRACING_VARIABLE).unwrap_or_else(|_| {
         EnvFilter::new("error,longshore=warn,longshore_stages=warn,longshore_log=warn,longshore_lake=warn,longshore_origin=warn")
     });
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colour = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(std::io::stderr).init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -40,6 +40,7 @@ use crate::letters::{Parcel, Post};
 use crate::patience::Patience;
 use crate::ports::{Clock, Consumer, Delivery, Epoch, Log, Lookup, Partition, Received, Store};
 use crate::progress::Progress;
+use crate::told::{self, At};
 use crate::topics::Topics;
 pub use queue::QUEUED_BYTES;
 use queue::Queue;
@@ -92,6 +93,12 @@ struct Job {
     partition: Partition,
     epoch: Epoch,
     record: Received,
+}
+
+impl Job {
+    fn at(&self) -> At {
+        At::new(&self.partition, self.record.offset)
+    }
 }
 
 /// An event that is done with here once its message is durable.
@@ -207,7 +214,9 @@ impl Enrich {
                 if fits("the event has", &message).is_err() {
                     return self.dead_letter(job, failure, task.first_error);
                 }
-                Outgoing { topic: self.topics.enrich_tier(self.ladder.delays[index]), parcel: message.into(), job }
+                let delay = self.ladder.delays[index];
+                told::enrich_retry(&job.at(), &self.source.name, &task, failure, delay.as_millis() as u64);
+                Outgoing { topic: self.topics.enrich_tier(delay), parcel: message.into(), job }
             }
             _ => self.dead_letter(job, failure, task.first_error),
         }
@@ -223,6 +232,7 @@ impl Enrich {
             ..DeadLetter::of_event(&self.source.name, error, record.message.value.as_deref(), input)
         };
         self.progress.count_failure(letter.status, letter.error.reason);
+        told::dead_letter(&job.at(), &letter);
         let mut headers = headers_of_poison(record, life);
         Climb::remove(&mut headers);
         let parcel = Parcel::letter(record.message.key.clone(), letter, headers);

@@ -37,6 +37,7 @@ use crate::patience::Patience;
 use crate::ports::{Clock, Delivery, Log, Message, Partition, Received, Store};
 use crate::progress::Progress;
 use crate::record;
+use crate::told::{self, At};
 use crate::topics::Topics;
 
 /// How many attachments are remembered as seen, 24 bytes each, twice.
@@ -166,6 +167,10 @@ impl<'a> Place<'a> {
     fn new(partition: &'a Partition, record: &'a Received) -> Self {
         Place { partition, record, carried: carried(&record.message.headers) }
     }
+
+    fn at(&self) -> At {
+        At::new(self.partition, self.record.offset)
+    }
 }
 
 impl Ingest {
@@ -216,7 +221,7 @@ impl Ingest {
             Err(error @ FormatError::Newer(_)) => return Err(newer(&place.partition.topic, record, &error)),
             Err(error) => {
                 let (name, clock) = (&self.source.name, self.clock.as_ref());
-                output.dead_letter(record::poison(name, "enriched", record, &error, clock, &self.progress));
+                output.dead_letter(record::poison(name, place.partition, record, &error, clock, &self.progress));
                 return self.append_if_full(post, output).await;
             }
         };
@@ -263,6 +268,7 @@ impl Ingest {
                 self.progress.count_failure(failure.class, failure.reason);
                 let mut letter = DeadLetter::of_task(task.clone(), ErrorNote::of(&failure, self.clock.now()));
                 letter.input = Some(input_of(place.partition, place.record));
+                told::dead_letter(&place.at(), &letter);
                 output.dead_letter(Parcel::letter_of(&task, letter));
             }
         }
@@ -275,6 +281,7 @@ impl Ingest {
         let life = format::life_of(record.message.header(HEADER_LIFE));
         let letter = DeadLetter::of_poison(&self.source.name, error, original, input_of(partition, record));
         let letter = DeadLetter { life, ..letter };
+        told::dead_letter(&place.at(), &letter);
         let (key, headers) = (record.message.key.clone(), headers_of_poison(record, life));
         Parcel::letter(key, letter, headers)
     }

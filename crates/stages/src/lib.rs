@@ -26,5 +26,6 @@ pub mod topics;
 mod patience;
 #[cfg(test)]
 mod shelf;
+mod told;
 
 pub use patience::StageError;

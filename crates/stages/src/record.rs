@@ -33,6 +33,7 @@ use crate::letters::{Parcel, Post};
 use crate::patience::Patience;
 use crate::ports::{Clock, Consumer, Delivery, Epoch, Log, LogPosition, Partition, Received, Store, Table};
 use crate::progress::Progress;
+use crate::told::{self, At};
 use crate::topics::Topics;
 
 /// When gathered rows are committed.
@@ -112,7 +113,7 @@ impl Record {
 /// Makes rows of the records of one topic.
 #[async_trait]
 trait Planner: Send {
-    async fn rows(&mut self, records: &[Received]) -> Result<Vec<Row>, StageError>;
+    async fn rows(&mut self, partition: &Partition, records: &[Received]) -> Result<Vec<Row>, StageError>;
     /// The counter of rows added.
     fn counter<'a>(&self, progress: &'a Progress) -> &'a AtomicU64;
 }
@@ -181,7 +182,7 @@ impl Committer {
                 Delivery::Records { partition, epoch, records } => {
                     let next = records.last().map_or(0, |r| r.offset + 1);
                     batch.bytes += records.iter().filter_map(|r| r.message.value.as_ref()).map(|v| v.len()).sum::<usize>();
-                    batch.rows.extend(planner.rows(&records).await?);
+                    batch.rows.extend(planner.rows(&partition, &records).await?);
                     batch.next.insert(partition, (epoch, next));
                     batch.deadline.get_or_insert_with(|| Instant::now() + self.gather.freshness);
                 }
@@ -223,6 +224,7 @@ impl Committer {
             let positions: Vec<_> = batch.next.iter().map(position).collect();
             let appended = self.patience.until_done("committing rows", || table.append(&batch.rows, &positions)).await?;
             Progress::add(planner.counter(&self.progress), appended.added as u64);
+            told::committed(&self.topic, appended.added, appended.known);
         }
         for (partition, (epoch, next)) in batch.next {
             consumer.commit(&partition, epoch, next).await?;
@@ -236,7 +238,7 @@ struct Results(Record, String, Post);
 
 #[async_trait]
 impl Planner for Results {
-    async fn rows(&mut self, records: &[Received]) -> Result<Vec<Row>, StageError> {
+    async fn rows(&mut self, partition: &Partition, records: &[Received]) -> Result<Vec<Row>, StageError> {
         let mut rows = Vec::with_capacity(records.len());
         let mut poison = Vec::new();
         for record in records {
@@ -246,7 +248,7 @@ impl Planner for Results {
                 Err(error @ FormatError::Newer(_)) => {
                     return Err(StageError(format!("{} at offset {}: {error}", self.1, record.offset)));
                 }
-                Err(error) => poison.push(self.poison(record, &error)),
+                Err(error) => poison.push(self.poison(partition, record, &error)),
             }
         }
         self.2.append("appending dead letters", &self.1, poison).await?;
@@ -259,15 +261,15 @@ impl Planner for Results {
 }
 
 impl Results {
-    fn poison(&self, record: &Received, error: &FormatError) -> Parcel {
-        poison(&self.0.source.name, "results", record, error, self.0.clock.as_ref(), &self.0.progress)
+    fn poison(&self, partition: &Partition, record: &Received, error: &FormatError) -> Parcel {
+        poison(&self.0.source.name, partition, record, error, self.0.clock.as_ref(), &self.0.progress)
     }
 }
 
 /// The dead letter of a record of one of our own topics that cannot be read.
 pub(crate) fn poison(
     source: &str,
-    topic: &str,
+    partition: &Partition,
     record: &Received,
     error: &FormatError,
     clock: &dyn Clock,
@@ -276,7 +278,8 @@ pub(crate) fn poison(
     progress.count_failure(Class::Poison, Reason::Undecodable);
     let failure = Failure::new(Class::Poison, Reason::Undecodable, error.to_string());
     let (note, original) = (ErrorNote::of(&failure, clock.now()), record.message.value.as_deref());
-    let letter = DeadLetter::of_poison(source, note, original, format!("{topic}@{}", record.offset));
+    let letter = DeadLetter::of_poison(source, note, original, format!("{partition}@{}", record.offset));
+    told::dead_letter(&At::new(partition, record.offset), &letter);
     let headers = headers::carried(&record.message.headers);
     Parcel::letter(record.message.key.clone(), letter, headers)
 }
@@ -286,7 +289,7 @@ struct Failures(Record, Patience);
 
 #[async_trait]
 impl Planner for Failures {
-    async fn rows(&mut self, records: &[Received]) -> Result<Vec<Row>, StageError> {
+    async fn rows(&mut self, _: &Partition, records: &[Received]) -> Result<Vec<Row>, StageError> {
         let now = self.0.clock.now();
         let mut rows = Vec::with_capacity(records.len());
         for record in records {
@@ -319,7 +322,7 @@ struct Events(Record);
 
 #[async_trait]
 impl Planner for Events {
-    async fn rows(&mut self, records: &[Received]) -> Result<Vec<Row>, StageError> {
+    async fn rows(&mut self, _: &Partition, records: &[Received]) -> Result<Vec<Row>, StageError> {
         let Record { source, shape, topics, clock, .. } = &self.0;
         event_rows(source, shape, &topics.events(), records, clock.now())
     }

@@ -7,6 +7,10 @@ use longshore_core::source::{EnrichMapping, Identity, Mapping};
 use super::*;
 use crate::ports::Message;
 
+fn partition() -> Partition {
+    Partition { topic: "s.downloads.results".into(), index: 0 }
+}
+
 fn received(value: Vec<u8>) -> Received {
     Received { offset: 7, appended_at: 0, message: Message { value: Some(value.into()), ..Message::default() } }
 }
@@ -36,7 +40,7 @@ fn an_enriched_event_of_a_newer_longshore_stops_the_stage_and_is_not_left_out() 
 async fn a_large_record_that_cannot_be_read_is_kept_in_the_store() {
     let (clock, progress, shelf) = (crate::ports::SystemClock, Progress::default(), crate::shelf::Shelf::default());
     let record = received(vec![b'x'; 1 << 20]);
-    let parcel = poison("s", "results", &record, &FormatError::Undecodable("no".into()), &clock, &progress);
+    let parcel = poison("s", &partition(), &record, &FormatError::Undecodable("no".into()), &clock, &progress);
     let log = Arc::new(Taken::default());
     let patience = Patience::new(CancellationToken::new(), Duration::ZERO);
     let post = Post { log: log.clone(), store: Arc::new(shelf.clone()), patience };
@@ -53,7 +57,7 @@ async fn a_large_record_that_cannot_be_read_is_kept_in_the_store() {
 async fn an_object_whose_name_is_taken_is_found_where_it_is() {
     let (clock, progress, shelf) = (crate::ports::SystemClock, Progress::default(), crate::shelf::Shelf::default());
     let parcel =
-        || poison("s", "results", &received(vec![b'x'; 1 << 20]), &FormatError::Undecodable("no".into()), &clock, &progress);
+        || poison("s", &partition(), &received(vec![b'x'; 1 << 20]), &FormatError::Undecodable("no".into()), &clock, &progress);
     let log = Arc::new(Taken::default());
     let post = Post {
         log: log.clone(),
