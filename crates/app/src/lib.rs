@@ -19,6 +19,7 @@ mod inventory;
 mod lag;
 pub mod map;
 mod open_log;
+mod originals;
 mod pipeline;
 mod reconcile;
 mod recorded;

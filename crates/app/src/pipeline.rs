@@ -14,7 +14,7 @@ use longshore_stages::StageError;
 use longshore_stages::download::{Download, Limits};
 use longshore_stages::enrich::{Enrich, EnrichLimits};
 use longshore_stages::ingest::{Ingest, Seen};
-use longshore_stages::ports::{Clock, Log, LogView, Retention, SystemClock, TopicSpec};
+use longshore_stages::ports::{Clock, Log, LogView, Retention, Store, SystemClock, TopicSpec};
 use longshore_stages::progress::Progress;
 use longshore_stages::record::{self, Gather, Record};
 use longshore_stages::refresh::Refresh;
@@ -58,7 +58,7 @@ pub(crate) struct World {
     pub(crate) open: OpenLog,
     /// One for each of the place's lanes, in their order.
     pub(crate) lanes: Vec<OpenLane>,
-    store: LocalStore,
+    pub(crate) store: LocalStore,
     sight: Onlooker,
 }
 
@@ -223,8 +223,8 @@ impl World {
     }
 
     fn spawn_lane(&self, plan: &Plan, open: &OpenLane, setup: &Setup, roles: &Roles, stages: &mut Stages) -> Result<()> {
-        let wiring =
-            Wiring { plan, open, setup, log: self.sight.log(self.log.clone()), clock: Arc::new(SystemClock), sight: &self.sight };
+        let (log, store) = (self.sight.log(self.log.clone()), self.sight.store(Arc::new(self.store.clone())));
+        let wiring = Wiring { plan, open, setup, log, store, clock: Arc::new(SystemClock), sight: &self.sight };
         if roles.has(Role::Ingest) {
             stages.upstream.spawn(wiring.ingest().run(stages.drain.clone()));
             if let Some(enrich) = wiring.enrich() {
@@ -238,7 +238,7 @@ impl World {
             }
         }
         if roles.has(Role::Download) {
-            let download = wiring.download(self.store.clone(), stages.slots.clone())?;
+            let download = wiring.download(stages.slots.clone())?;
             stages.upstream.spawn(download.run(stages.drain.clone()));
         }
         if let Some(tables) = open.tables.as_ref().filter(|_| roles.has(Role::Record)) {
@@ -254,6 +254,7 @@ struct Wiring<'a> {
     open: &'a OpenLane,
     setup: &'a Setup,
     log: Arc<dyn Log>,
+    store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     sight: &'a Onlooker,
 }
@@ -270,6 +271,7 @@ impl Wiring<'_> {
     fn ingest(&self) -> Ingest {
         Ingest {
             log: self.log.clone(),
+            store: self.store.clone(),
             topics: self.topics(),
             source: self.open.lane.source.clone(),
             clock: self.clock.clone(),
@@ -283,6 +285,7 @@ impl Wiring<'_> {
         let how = self.setup.enrich.as_ref()?;
         Some(Enrich {
             log: self.log.clone(),
+            store: self.store.clone(),
             topics: self.topics(),
             source: self.open.lane.source.clone(),
             lookup: how.lookup.clone(),
@@ -311,12 +314,12 @@ impl Wiring<'_> {
         Retry { log: self.log.clone(), group, tiers, to, clock: self.clock.clone(), grace: self.grace() }
     }
 
-    fn download(&self, store: LocalStore, slots: Arc<Semaphore>) -> Result<Download> {
+    fn download(&self, slots: Arc<Semaphore>) -> Result<Download> {
         Ok(Download {
             log: self.log.clone(),
             topics: self.topics(),
             origin: self.sight.origin(self.open.lane.name(), Arc::new(HttpOrigin::new(self.setup.origin.clone())?)),
-            store: self.sight.store(Arc::new(store)),
+            store: self.store.clone(),
             source: self.open.lane.source.clone(),
             headers: self.setup.headers.clone(),
             refresh: self.setup.refresh.clone(),
@@ -337,6 +340,7 @@ impl Wiring<'_> {
         };
         Record {
             log: self.log.clone(),
+            store: self.store.clone(),
             topics,
             source,
             shape,

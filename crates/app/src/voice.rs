@@ -4,6 +4,8 @@
 //! said. In JSON the fields of an event stand beside `timestamp`, `level`, `target` and `message`.
 //! Promises: 9 (nothing is said that its caller has not made fit for saying).
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 use crate::TRACING_VARIABLE;
@@ -83,6 +85,7 @@ impl Voice {
         let ours = OURS.map(|name| format!(",{name}={level}")).concat();
         let filter = EnvFilter::try_from_env(TRACING_VARIABLE).unwrap_or_else(|_| EnvFilter::new(format!("error{ours}")));
         let told = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let told = told.with_ansi(std::io::stderr().is_terminal());
         match self.format {
             LogFormat::Text => told.init(),
             LogFormat::Json => {

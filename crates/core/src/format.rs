@@ -11,21 +11,20 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::headers;
+use crate::letters::Kept;
 use crate::outcome::{Class, Failure, Reason};
+use crate::source::cut;
 use crate::time::Micros;
+
+use crate::headers::{HEADER_ATTEMPTS, HEADER_CLIMB};
+pub use crate::headers::{HEADER_INPUT, HEADER_LIFE, HEADER_REMAPPED, HEADER_TRUNCATED, HEADER_URL_FIELD};
 
 /// The version that this build writes.
 pub const VERSION: u8 = 1;
-/// Header: the task's life (0 at first, one more at each replay), decimal. Absent means 0.
-pub const HEADER_LIFE: &str = "longshore-life";
-/// Header: where an event was read, `file:line`.
-pub const HEADER_INPUT: &str = "longshore-input";
-/// Header: the field of the event that holds the URL, where it is not the preset's.
-pub const HEADER_URL_FIELD: &str = "longshore-url-field";
-/// Header: the whole length in bytes of an event of which only the beginning was kept.
-pub const HEADER_TRUNCATED: &str = "longshore-truncated";
-/// Header: the event has a row already, made by another mapping; it gets a row of its own for what is found in it now.
-pub const HEADER_REMAPPED: &str = "longshore-remapped";
+
+/// The longest sentence about a failure that is carried along, in bytes.
+const MESSAGE_BYTES: usize = 2_000;
 
 /// Further columns of a row, by name: what a mapping reads in an event beside what every source has.
 pub type Columns = BTreeMap<String, String>;
@@ -50,7 +49,7 @@ impl ErrorNote {
     /// A failure as it was noted at this time.
     pub fn of(failure: &Failure, at: Micros) -> Self {
         let (class, reason, http_status) = (failure.class, failure.reason, failure.http_status);
-        ErrorNote { class, reason, message: failure.message.clone(), http_status, at }
+        ErrorNote { class, reason, message: cut(failure.message.clone(), MESSAGE_BYTES), http_status, at }
     }
 }
 
@@ -107,6 +106,9 @@ pub struct Task {
     /// How often it was replayed; travels in [`HEADER_LIFE`].
     #[serde(skip)]
     pub life: u32,
+    /// Headers of the event's message that go on with it ([`carried`](crate::headers::carried)); they travel as headers.
+    #[serde(skip)]
+    pub carried: Vec<(String, Bytes)>,
 }
 
 /// A stored attachment.
@@ -173,6 +175,9 @@ pub struct DeadLetter {
     /// The event's bytes in Base64 (RFC 4648 §4); for a poison event only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original: Option<String>,
+    /// Where the rest of the letter is, which is too large for the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
     /// Where the event was read: `file:line`, or topic, partition and offset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<String>,
@@ -195,6 +200,7 @@ impl DeadLetter {
             error,
             task: Some(task),
             original: None,
+            kept: None,
             input: None,
         }
     }
@@ -218,17 +224,13 @@ impl DeadLetter {
             life: 0,
             task: None,
             original: original.map(|bytes| STANDARD.encode(bytes)),
+            kept: None,
             input: Some(input),
             failed_at: error.at,
             error,
         }
     }
 }
-
-/// Header: the attempts at enriching an event that are spent, decimal. Absent means none.
-const HEADER_ATTEMPTS: &str = "longshore-attempts";
-/// Header: what else is known of an event on the ladder of enriching, as JSON.
-const HEADER_CLIMB: &str = "longshore-climb";
 
 /// An event on its way up the retry ladder of enriching. Its bytes stay as they are, so it travels in headers; only our
 /// own topics' are read, an input's are ignored.
@@ -263,7 +265,7 @@ impl Climb {
 
     /// Reads the headers of a message; what cannot be read counts as absent.
     pub fn read(headers: &[(String, Bytes)]) -> Self {
-        let value = |name: &str| headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_ref());
+        let value = |name| headers::value(headers, name);
         let climb: Climb = value(HEADER_CLIMB).and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default();
         let attempts = value(HEADER_ATTEMPTS).and_then(|v| std::str::from_utf8(v).ok()).and_then(|v| v.parse().ok());
         Climb { attempts: attempts.unwrap_or(0), ..climb }

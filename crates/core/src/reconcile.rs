@@ -41,6 +41,8 @@ pub enum Kind {
     ObjectContent,
     /// Two rows with different contents claim one object.
     PathClaimedTwice,
+    /// The object that a dead letter refers to is not there, or is not what was put there.
+    LetterObject,
 }
 
 impl Kind {
@@ -61,6 +63,7 @@ impl Kind {
             Kind::ObjectSize => "object_size",
             Kind::ObjectContent => "object_content",
             Kind::PathClaimedTwice => "path_claimed_twice",
+            Kind::LetterObject => "letter_object",
         }
     }
 
@@ -80,6 +83,9 @@ impl Kind {
             Kind::ObjectMissing => "restore the object from a copy, or remove its row and fetch its input once more",
             Kind::ObjectSize | Kind::ObjectContent => {
                 "somebody changed the object: restore it from a copy, or remove it and its row and fetch its input once more"
+            }
+            Kind::LetterObject => {
+                "restore the object from a copy; without it the letter cannot be replayed: feed its event again"
             }
             Kind::PathClaimedTwice => "at most one of the rows is right: compare their sha256 with the object's",
         }

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::format::{DeadLetter, HEADER_INPUT, HEADER_LIFE, HEADER_TRUNCATED, Task};
+use crate::headers;
 use crate::ids;
 use crate::outcome::Failure;
 use crate::source::Source;
@@ -32,7 +33,7 @@ impl Subject {
     pub fn of(letter: &DeadLetter) -> Option<Subject> {
         match &letter.task {
             Some(task) => Some(Subject::Attachment(task.media_id)),
-            None => original(letter).map(|bytes| Subject::Event(ids::event_key(&bytes))),
+            None => event_key(letter).map(Subject::Event),
         }
     }
 
@@ -128,11 +129,21 @@ pub enum NotReplayed {
     NotReplayable(&'static str),
 }
 
-/// What becomes of a letter; `headers` are those of the message that holds it.
+/// What becomes of a letter; `headers` are those of the message that holds it. One that is partly in the object store is
+/// put together again before ([`letters::restore`](crate::letters::restore)).
 pub fn replay(source: &Source, letter: DeadLetter, headers: &[(String, Bytes)]) -> Result<Replay, NotReplayed> {
+    if letter.kept.is_some() {
+        return Err(NotReplayed::NotReplayable(
+            "its original is not in the object store as it was put there: restore the object that `longshore dlq show` names, or \
+             feed the event again",
+        ));
+    }
     let life = letter.life.saturating_add(1);
     match letter.task {
-        Some(task) => next_life(source, task, life).map(|task| Replay::Task(Box::new(task))),
+        Some(task) => {
+            let task = Task { carried: headers::carried(headers), ..task };
+            next_life(source, task, life).map(|task| Replay::Task(Box::new(task)))
+        }
         None => event(&letter, headers, life),
     }
 }
@@ -165,7 +176,13 @@ fn event(letter: &DeadLetter, headers: &[(String, Bytes)], life: u32) -> Result<
     Ok(Replay::Event { bytes: bytes.into(), headers: kept.chain(input).chain([life]).collect() })
 }
 
-/// The event's bytes as they came.
+/// The key of the event that a letter is about.
+fn event_key(letter: &DeadLetter) -> Option<Uuid> {
+    let kept = letter.kept.as_ref().and_then(|kept| kept.event_key);
+    kept.or_else(|| original(letter).map(|bytes| ids::event_key(&bytes)))
+}
+
+/// The event's bytes as they came; nothing where they are not in the letter.
 pub fn original(letter: &DeadLetter) -> Option<Vec<u8>> {
     STANDARD.decode(letter.original.as_deref()?).ok()
 }

@@ -161,6 +161,13 @@ impl World {
         while self.log.append(&self.topics.events(), batch.clone()).await.is_err() {}
     }
 
+    /// Appends an event for a URL with these headers.
+    pub async fn send_with(&mut self, url: &str, headers: Vec<(String, Bytes)>) {
+        let message = Message { key: Some(url.to_owned().into()), value: Some(url.to_owned().into()), headers };
+        self.sent.insert(url.to_owned());
+        self.log.append(&self.topics.events(), vec![message]).await.expect("appended");
+    }
+
     /// Appends any bytes as an event.
     pub async fn send_bytes(&self, value: Option<&'static [u8]>) {
         let message = Message { key: None, value: value.map(Bytes::from_static), headers: vec![] };
@@ -263,6 +270,11 @@ impl World {
         Some(Duration::from_micros((found.appended_at - began).unsigned_abs()))
     }
 
+    /// The only source.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
     /// The dead letters.
     pub fn dead_letters(&self) -> Vec<DeadLetter> {
         let records = self.log.records(&self.topics.dead_letters());
@@ -296,6 +308,7 @@ impl World {
     fn ingest(&self) -> Ingest {
         Ingest {
             log: Arc::new(self.log.clone()),
+            store: Arc::new(self.store.clone()),
             topics: self.topics.clone(),
             source: self.source.clone(),
             clock: self.clock.clone(),
@@ -338,6 +351,7 @@ impl World {
         let [attachments, failed, events] = self.tables.clone().map(Arc::new);
         Record {
             log: Arc::new(self.log.clone()),
+            store: Arc::new(self.store.clone()),
             topics: self.topics.clone(),
             source: self.source.clone(),
             shape: Shape::of(SOURCE),

@@ -15,6 +15,7 @@
 //! Promises: 1 and 3 (an offset finishes once its event is in the next topic), 4, 5.
 
 mod queue;
+mod wrap;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use longshore_core::breaker::Breaker;
 use longshore_core::call::{Call, CallTemplate, Fields};
-use longshore_core::format::{self, Climb, DeadLetter, Enriched, ErrorNote, HEADER_INPUT, HEADER_LIFE};
+use longshore_core::format::{self, Climb, DeadLetter, ErrorNote, HEADER_INPUT, HEADER_LIFE};
 use longshore_core::outcome::{Class, Failure, Reason};
 use longshore_core::retry::{self, Ladder, Next};
 use longshore_core::source::Source;
@@ -35,12 +36,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::StageError;
 use crate::ingest::{headers_of_poison, input_of, raw_event};
+use crate::letters::{Parcel, Post};
 use crate::patience::Patience;
-use crate::ports::{Clock, Consumer, Delivery, Epoch, Log, Lookup, Message, Partition, Received};
+use crate::ports::{Clock, Consumer, Delivery, Epoch, Log, Lookup, Partition, Received, Store};
 use crate::progress::Progress;
+use crate::told::{self, At};
 use crate::topics::Topics;
 pub use queue::QUEUED_BYTES;
 use queue::Queue;
+use wrap::{enriched, fits};
 
 /// Offsets of a partition that may be unfinished before it is paused.
 pub const WINDOW: usize = 256;
@@ -51,6 +55,8 @@ const COMMIT_EVERY: Duration = Duration::from_millis(200);
 pub struct Enrich {
     /// The log.
     pub log: Arc<dyn Log>,
+    /// Where what is too large for the log goes.
+    pub store: Arc<dyn Store>,
     /// Its topics.
     pub topics: Topics,
     /// The source: its name, and which events are its own.
@@ -89,11 +95,17 @@ struct Job {
     record: Received,
 }
 
+impl Job {
+    fn at(&self) -> At {
+        At::new(&self.partition, self.record.offset)
+    }
+}
+
 /// An event that is done with here once its message is durable.
 struct Outgoing {
     job: Job,
     topic: String,
-    message: Message,
+    parcel: Parcel,
 }
 
 /// What came of a call.
@@ -113,7 +125,7 @@ enum Step {
 struct Running {
     stage: Enrich,
     consumer: Box<dyn Consumer>,
-    patience: Patience,
+    post: Post,
     tracker: Tracker<Partition, Epoch>,
     queue: Queue,
     paused: HashSet<Partition>,
@@ -129,10 +141,11 @@ impl Enrich {
         let (raw, due) = (self.topics.raw(), self.topics.enrich_due());
         let patience = Patience::new(drain.clone(), self.limits.grace);
         let consumer = patience.join(self.log.as_ref(), &self.topics.enrich_group(), &[&raw, &due]).await?;
+        let post = Post { log: self.log.clone(), store: self.store.clone(), patience };
         let mut running = Running {
             stage: self,
             consumer,
-            patience,
+            post,
             tracker: Tracker::new(usize::MAX),
             queue: Queue::default(),
             paused: HashSet::new(),
@@ -167,6 +180,7 @@ impl Enrich {
         if let Some(length) = raw.truncated {
             return Err(poison(format!("the event is {length} bytes long, longer than is accepted")));
         }
+        fits("the event has", &record.message)?;
         let fields = self.fields.read(event)?;
         self.call.render(&fields).map(Some).map_err(|error| poison(error.to_string()))
     }
@@ -179,18 +193,8 @@ impl Enrich {
     /// Where an event goes, and as what, after its call.
     fn outgoing(&self, ended: Ended) -> Outgoing {
         let Ended { job, outcome } = ended;
-        let event = job.record.message.value.as_deref().unwrap_or_default();
-        let enriched = outcome.and_then(|answer| {
-            let enriched = Enriched { event: event.into(), answer: &answer };
-            enriched.encode().map_err(|error| Failure::new(Class::Transient, Reason::Lookup, error.to_string()))
-        });
-        match enriched {
-            Ok(value) => {
-                let mut headers = job.record.message.headers.clone();
-                Climb::remove(&mut headers);
-                let message = Message { key: job.record.message.key.clone(), value: Some(value.into()), headers };
-                Outgoing { topic: self.topics.events(), message, job }
-            }
+        match outcome.and_then(|answer| enriched(&job.record.message, &answer)) {
+            Ok(message) => Outgoing { topic: self.topics.events(), parcel: message.into(), job },
             Err(failure) => self.failed(job, &failure),
         }
     }
@@ -206,7 +210,13 @@ impl Enrich {
                     message.headers.push((HEADER_INPUT.to_owned(), Bytes::from(input)));
                 }
                 Climb::of(&task).write(&mut message.headers);
-                Outgoing { topic: self.topics.enrich_tier(self.ladder.delays[index]), message, job }
+                // What the ladder writes may be what is too much.
+                if fits("the event has", &message).is_err() {
+                    return self.dead_letter(job, failure, task.first_error);
+                }
+                let delay = self.ladder.delays[index];
+                told::enrich_retry(&job.at(), &self.source.name, &task, failure, delay.as_millis() as u64);
+                Outgoing { topic: self.topics.enrich_tier(delay), parcel: message.into(), job }
             }
             _ => self.dead_letter(job, failure, task.first_error),
         }
@@ -222,10 +232,11 @@ impl Enrich {
             ..DeadLetter::of_event(&self.source.name, error, record.message.value.as_deref(), input)
         };
         self.progress.count_failure(letter.status, letter.error.reason);
-        let (key, value) = (record.message.key.clone(), Some(format::encode(&letter).into()));
+        told::dead_letter(&job.at(), &letter);
         let mut headers = headers_of_poison(record, life);
         Climb::remove(&mut headers);
-        Outgoing { topic: self.topics.dead_letters(), message: Message { key, value, headers }, job }
+        let parcel = Parcel::letter(record.message.key.clone(), letter, headers);
+        Outgoing { topic: self.topics.dead_letters(), parcel, job }
     }
 }
 
@@ -354,16 +365,15 @@ impl Running {
 
     /// Appends, and finishes the offsets of what is durable.
     async fn append(&mut self, outgoing: Vec<Outgoing>) -> Result<(), StageError> {
-        let mut batches: BTreeMap<String, Vec<Message>> = BTreeMap::new();
+        let mut batches: BTreeMap<String, Vec<Parcel>> = BTreeMap::new();
         let mut jobs = Vec::with_capacity(outgoing.len());
-        for Outgoing { job, topic, message } in outgoing {
-            batches.entry(topic).or_default().push(message);
+        for Outgoing { job, topic, parcel } in outgoing {
+            batches.entry(topic).or_default().push(parcel);
             jobs.push(job);
         }
-        let (log, patience) = (&self.stage.log, &self.patience);
-        let append = |(topic, batch): (String, Vec<Message>)| async move {
-            patience.until_done("appending enriched events", || log.append(&topic, batch.clone())).await
-        };
+        let post = &self.post;
+        let append =
+            |(topic, batch): (String, Vec<Parcel>)| async move { post.append("appending enriched events", &topic, batch).await };
         futures::future::try_join_all(batches.into_iter().map(append)).await?;
         for Job { partition, epoch, record } in jobs {
             self.tracker.finish(&partition, epoch, record.offset);

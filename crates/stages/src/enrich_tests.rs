@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use async_trait::async_trait;
 use longshore_core::call::Method;
 use longshore_core::file_type::FileTypes;
+use longshore_core::letters::RECORD_BYTES;
 use longshore_core::path::PathTemplate;
 use longshore_core::policy::Policy;
 use longshore_core::replay::{Replay, replay};
@@ -13,8 +14,9 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::ingest::Unwrapped;
-use crate::ports::{LogError, TopicSpec};
+use crate::ports::{LogError, Message, TopicSpec};
 use crate::retry::Retry;
+use crate::shelf::Shelf;
 
 /// Records in one delivery.
 const DELIVERY: usize = 4;
@@ -60,6 +62,8 @@ impl Log for Shared {
         if self.0.broken.lock().expect("log").as_deref() == Some(topic) {
             return Err(LogError::Unavailable("the disk is away".into()));
         }
+        let input = topic.ends_with(".raw");
+        assert!(input || batch.iter().all(|message| message.bytes() <= RECORD_BYTES), "no broker takes it");
         let mut topics = self.0.topics.lock().expect("log");
         let records = topics.entry(topic.to_owned()).or_default();
         for message in batch {
@@ -168,6 +172,7 @@ impl Lookup for Endpoint {
 struct World {
     log: Arc<MemoryLog>,
     endpoint: Arc<Endpoint>,
+    shelf: Shelf,
     source: Arc<Source>,
     topics: Topics,
     progress: Arc<Progress>,
@@ -196,6 +201,7 @@ fn world(answer: impl Fn(&str, usize) -> Result<&'static str, Failure> + Send + 
             now: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
         }),
+        shelf: Shelf::default(),
         source: Arc::new(source),
         topics: Topics::of("claims").enriched(),
         progress: Arc::default(),
@@ -222,6 +228,7 @@ impl World {
         let drain = CancellationToken::new();
         let stage = Enrich {
             log: Arc::new(Shared(self.log.clone())),
+            store: Arc::new(self.shelf.clone()),
             topics: self.topics.clone(),
             source: self.source.clone(),
             lookup: self.endpoint.clone(),
@@ -434,12 +441,12 @@ async fn events_of_other_sources_are_passed_over() {
 async fn the_events_that_wait_are_bounded_by_their_bytes_and_all_are_enriched_in_the_end() {
     let back = Duration::from_secs(60).as_micros() as i64;
     let world = world(move |_, _| if TokioClock.now() < back { Err(throttled(60)) } else { Ok(ANSWER) });
-    let large = |n: usize| format!(r#"{{"type":"a.b","traceId":"t","id":{n},"text":"{}"}}"#, "x".repeat(1 << 20)).into_bytes();
+    let large = |n: usize| format!(r#"{{"type":"a.b","traceId":"t","id":{n},"text":"{}"}}"#, "x".repeat(900_000)).into_bytes();
     world.send((0..60).map(large)).await;
     world.run(Duration::from_secs(30)).await;
     let given = world.log.given.lock().expect("log")[&world.topics.raw()];
-    let most = (QUEUED_BYTES >> 20) + DELIVERY + world.limits.max_in_flight;
-    assert!((8..=most).contains(&given), "{given} events of 1 MiB are in memory");
+    let most = QUEUED_BYTES / 900_000 + 1 + DELIVERY + world.limits.max_in_flight;
+    assert!((8..=most).contains(&given), "{given} events of 0.9 MB are in memory");
     world.run(Duration::from_secs(300)).await;
     assert_eq!(world.log.committed(&world.topics.raw()), 60);
     let ends: HashSet<_> = world.log.read(&world.topics.events(), 0).into_iter().map(|r| r.message.value).collect();
@@ -459,4 +466,52 @@ async fn what_waited_in_a_tier_stays_ours_whatever_the_sources_agree_on_by_now()
     world.run(Duration::from_secs(5)).await;
     assert_eq!((world.asked().len(), world.log.read(&world.topics.events(), 0).len()), (1, 1));
     assert_eq!((world.log.committed(&world.topics.raw()), world.log.committed(&world.topics.enrich_due())), (1, 1));
+}
+
+/// An event of this size that can be read and names a claim.
+fn event_of(id: &str, bytes: usize) -> Vec<u8> {
+    let short = event(id);
+    let padding = "x".repeat(bytes - short.len() - 10);
+    format!("{{\"pad\":\"{padding}\",{}", std::str::from_utf8(&short[1..]).expect("text")).into_bytes()
+}
+
+/// No broker takes more than about a megabyte; what is larger must neither jam the stage nor be lost.
+#[tokio::test(start_paused = true)]
+async fn what_is_too_large_with_its_answer_is_a_dead_letter_with_its_bytes_in_the_store() {
+    static LONG: std::sync::LazyLock<String> =
+        std::sync::LazyLock::new(|| format!("{{\"files\":[],\"x\":\"{}\"}}", "y".repeat(300_000)));
+    let world = world(|_, _| Ok(&LONG));
+    let sizes = [600_000, 800_000, 990_000, 1 << 20];
+    world.send(sizes.iter().map(|bytes| event_of(&bytes.to_string(), *bytes)).chain([event("small")])).await;
+    world.run(Duration::from_secs(5)).await;
+    assert_eq!(world.log.committed(&world.topics.raw()), 5, "nothing is jammed");
+    let asked: Vec<String> = world.asked().into_iter().map(|(id, _)| id).collect();
+    assert!(!asked.contains(&sizes[3].to_string()) && asked.len() == 4, "alone too large, it is not asked about: {asked:?}");
+    assert_eq!(world.log.read(&world.topics.events(), 0).len(), 2);
+    let letters = world.letters();
+    assert_eq!((letters.len(), world.shelf.paths().len()), (3, 3));
+    for (letter, bytes) in letters.into_iter().zip([sizes[3], sizes[1], sizes[2]]) {
+        assert_eq!((letter.status, letter.error.reason), (Class::Permanent, Reason::TooLarge));
+        let (letter, headers) =
+            crate::letters::read_back(&world.shelf, letter, letter_headers()).await.expect("read").expect("there");
+        let Ok(Replay::Event { bytes: replayed, .. }) = replay(&world.source, letter, &headers) else { panic!("not replayed") };
+        assert_eq!(replayed, event_of(&bytes.to_string(), bytes));
+    }
+}
+
+fn letter_headers() -> Vec<(String, Bytes)> {
+    vec![(HEADER_LIFE.to_owned(), Bytes::from_static(b"0"))]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_event_waits_in_a_tier_while_there_is_room_for_what_the_ladder_writes() {
+    let world = world(|_, _| Err(transient()));
+    let (waits, full) = (event_of("waits", 990_000), event_of("full", 999_990));
+    world.send([waits, full]).await;
+    world.run(Duration::from_secs(5)).await;
+    let letters = world.letters();
+    let told: Vec<_> = letters.iter().map(|l| (l.status, l.error.http_status)).collect();
+    assert_eq!(told, [(Class::Transient, Some(503)); 2]);
+    let asked = |id: &str| world.asked().iter().filter(|(one, _)| one == id).count();
+    assert_eq!((asked("waits"), asked("full")), (3, 1));
 }

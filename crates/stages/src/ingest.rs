@@ -7,7 +7,8 @@
 //! ```text
 //! events ─▶ [one batch of the log] ─▶ plan ─▶ [≤ CHUNK_MESSAGES, ≤ CHUNK_BYTES] ─▶ pending  (a task)
 //!                                                                               └─▶ dlq      (a refused attachment,
-//!                                                                                             a poison event)
+//!                                                                                             a poison event; what is
+//!                                                                                             too large: store first)
 //! ```
 //! Queues: none of its own; at most one batch and one chunk of its output are in memory, and [`SEEN`] ids.
 //! Promises: 1 (each attachment becomes a task or a dead letter), 3 (commits a batch after all its chunks are durable), 5,
@@ -20,8 +21,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use longshore_core::format::{
-    self, DeadLetter, Enriched, ErrorNote, FormatError, HEADER_INPUT, HEADER_LIFE, HEADER_TRUNCATED, HEADER_URL_FIELD,
+    self, DeadLetter, Enriched, ErrorNote, FormatError, HEADER_INPUT, HEADER_LIFE, HEADER_TRUNCATED, HEADER_URL_FIELD, Task,
 };
+use longshore_core::headers::carried;
 use longshore_core::ids;
 use longshore_core::outcome::Failure;
 use longshore_core::source::{Attachment, Outline, RawEvent, Source};
@@ -29,23 +31,28 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::StageError;
+use crate::letters::{Parcel, Post};
+use crate::message;
 use crate::patience::Patience;
-use crate::ports::{Clock, Delivery, Log, Message, Partition, Received};
+use crate::ports::{Clock, Delivery, Log, Message, Partition, Received, Store};
 use crate::progress::Progress;
 use crate::record;
+use crate::told::{self, At};
 use crate::topics::Topics;
 
 /// How many attachments are remembered as seen, 24 bytes each, twice.
 pub const SEEN: usize = 262_144;
 /// The most messages that are gathered before they are appended.
 const CHUNK_MESSAGES: usize = 1_000;
-/// The bytes of values that are gathered before they are appended, about: one event may make many times its own size.
+/// The bytes of messages that are gathered before they are appended, about: one event may make many times its own size.
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// The stage and what it works with.
 pub struct Ingest {
     /// The log.
     pub log: Arc<dyn Log>,
+    /// Where what is too large for the log goes.
+    pub store: Arc<dyn Store>,
     /// Its topics.
     pub topics: Topics,
     /// The source's mapping and policy.
@@ -128,20 +135,20 @@ pub(crate) fn raw_event<'a>(received: &'a Received, bytes: &'a [u8], enrichment:
 /// What is to be appended.
 #[derive(Default)]
 struct Output {
-    pending: Vec<Message>,
-    dead_letters: Vec<Message>,
+    pending: Vec<Parcel>,
+    dead_letters: Vec<Parcel>,
     bytes: usize,
 }
 
 impl Output {
     fn task(&mut self, message: Message) {
-        self.bytes += message.value.as_ref().map_or(0, Bytes::len);
-        self.pending.push(message);
+        self.bytes += message.bytes();
+        self.pending.push(message.into());
     }
 
-    fn dead_letter(&mut self, message: Message) {
-        self.bytes += message.value.as_ref().map_or(0, Bytes::len);
-        self.dead_letters.push(message);
+    fn dead_letter(&mut self, letter: Parcel) {
+        self.bytes += letter.bytes();
+        self.dead_letters.push(letter);
     }
 
     fn is_full(&self) -> bool {
@@ -149,10 +156,21 @@ impl Output {
     }
 }
 
-/// Where a record was read.
+/// Where a record was read, and what of its headers goes on with its tasks.
 struct Place<'a> {
     partition: &'a Partition,
     record: &'a Received,
+    carried: Vec<(String, Bytes)>,
+}
+
+impl<'a> Place<'a> {
+    fn new(partition: &'a Partition, record: &'a Received) -> Self {
+        Place { partition, record, carried: carried(&record.message.headers) }
+    }
+
+    fn at(&self) -> At {
+        At::new(self.partition, self.record.offset)
+    }
 }
 
 impl Ingest {
@@ -161,6 +179,7 @@ impl Ingest {
         let topics = self.topics.clone();
         let events = topics.events();
         let patience = Patience::new(drain.clone(), self.grace);
+        let post = Post { log: self.log.clone(), store: self.store.clone(), patience: patience.clone() };
         let mut consumer = patience.join(self.log.as_ref(), &topics.ingest_group(), &[&events]).await?;
         loop {
             let delivery = tokio::select! {
@@ -175,7 +194,7 @@ impl Ingest {
                 }
                 Delivery::Records { partition, epoch, records } => {
                     let next = records.last().map_or(0, |r| r.offset + 1);
-                    self.batch(&patience, &partition, &records).await?;
+                    self.batch(&post, &partition, &records).await?;
                     consumer.commit(&partition, epoch, next).await?;
                     Progress::add(&self.progress.events, records.len() as u64);
                 }
@@ -185,41 +204,41 @@ impl Ingest {
     }
 
     /// Appends what a batch of records makes, chunk by chunk; all of it is durable when this returns.
-    async fn batch(&mut self, patience: &Patience, partition: &Partition, records: &[Received]) -> Result<(), StageError> {
+    async fn batch(&mut self, post: &Post, partition: &Partition, records: &[Received]) -> Result<(), StageError> {
         let nulls = records.iter().filter(|r| r.message.value.is_none()).count();
         Progress::add(&self.progress.skipped_nulls, nulls as u64);
         let mut output = Output::default();
         for record in records.iter().filter(|r| r.message.value.is_some()) {
-            self.event(patience, &Place { partition, record }, &mut output).await?;
+            self.event(post, &Place::new(partition, record), &mut output).await?;
         }
-        self.append(patience, output).await
+        self.append(post, output).await
     }
 
-    async fn event(&mut self, patience: &Patience, place: &Place<'_>, output: &mut Output) -> Result<(), StageError> {
+    async fn event(&mut self, post: &Post, place: &Place<'_>, output: &mut Output) -> Result<(), StageError> {
         let record = place.record;
         let unwrapped = match Unwrapped::read(&self.source, record) {
             Ok(unwrapped) => unwrapped,
             Err(error @ FormatError::Newer(_)) => return Err(newer(&place.partition.topic, record, &error)),
             Err(error) => {
                 let (name, clock) = (&self.source.name, self.clock.as_ref());
-                output.dead_letter(record::poison(name, "enriched", record, &error, clock, &self.progress));
-                return self.append_if_full(patience, output).await;
+                output.dead_letter(record::poison(name, place.partition, record, &error, clock, &self.progress));
+                return self.append_if_full(post, output).await;
             }
         };
         let source = self.source.clone();
         match source.outline(&unwrapped.raw()) {
             Ok(None) => Ok(()),
-            Ok(Some(outline)) => self.attachments(patience, outline, place, output).await,
+            Ok(Some(outline)) => self.attachments(post, outline, place, output).await,
             Err(failure) => {
                 output.dead_letter(self.poison(failure, Some(&unwrapped.event), place));
-                self.append_if_full(patience, output).await
+                self.append_if_full(post, output).await
             }
         }
     }
 
     async fn attachments(
         &mut self,
-        patience: &Patience,
+        post: &Post,
         outline: Outline<'_>,
         place: &Place<'_>,
         output: &mut Output,
@@ -229,7 +248,7 @@ impl Ingest {
         for attachment in outline {
             count += 1;
             self.attachment(attachment, place, output);
-            self.append_if_full(patience, output).await?;
+            self.append_if_full(post, output).await?;
         }
         Progress::add(&self.progress.without_attachments, u64::from(count == 0));
         Ok(())
@@ -239,46 +258,44 @@ impl Ingest {
         if !self.seen.insert(attachment.task.media_id, &attachment.task.url) {
             return Progress::add(&self.progress.repeats, 1);
         }
-        let key = Some(Bytes::from(attachment.task.trace_id.clone()));
+        let task = Task { carried: place.carried.clone(), ..attachment.task };
         match attachment.refused {
             None => {
                 Progress::add(&self.progress.tasks, 1);
-                let value = Some(format::encode(&attachment.task).into());
-                output.task(Message { key, value, headers: Vec::new() });
+                output.task(message::of_task(&task, &task));
             }
             Some(failure) => {
                 self.progress.count_failure(failure.class, failure.reason);
-                let mut letter = DeadLetter::of_task(attachment.task, ErrorNote::of(&failure, self.clock.now()));
+                let mut letter = DeadLetter::of_task(task.clone(), ErrorNote::of(&failure, self.clock.now()));
                 letter.input = Some(input_of(place.partition, place.record));
-                output.dead_letter(Message { key, value: Some(format::encode(&letter).into()), headers: Vec::new() });
+                told::dead_letter(&place.at(), &letter);
+                output.dead_letter(Parcel::letter_of(&task, letter));
             }
         }
     }
 
-    fn poison(&self, failure: Failure, original: Option<&[u8]>, place: &Place<'_>) -> Message {
-        let Place { partition, record } = place;
+    fn poison(&self, failure: Failure, original: Option<&[u8]>, place: &Place<'_>) -> Parcel {
+        let Place { partition, record, .. } = place;
         self.progress.count_failure(failure.class, failure.reason);
         let error = ErrorNote::of(&failure, self.clock.now());
         let life = format::life_of(record.message.header(HEADER_LIFE));
         let letter = DeadLetter::of_poison(&self.source.name, error, original, input_of(partition, record));
         let letter = DeadLetter { life, ..letter };
+        told::dead_letter(&place.at(), &letter);
         let (key, headers) = (record.message.key.clone(), headers_of_poison(record, life));
-        Message { key, value: Some(format::encode(&letter).into()), headers }
+        Parcel::letter(key, letter, headers)
     }
 
-    async fn append_if_full(&self, patience: &Patience, output: &mut Output) -> Result<(), StageError> {
-        if output.is_full() { self.append(patience, std::mem::take(output)).await } else { Ok(()) }
+    async fn append_if_full(&self, post: &Post, output: &mut Output) -> Result<(), StageError> {
+        if output.is_full() { self.append(post, std::mem::take(output)).await } else { Ok(()) }
     }
 
-    async fn append(&self, patience: &Patience, output: Output) -> Result<(), StageError> {
+    async fn append(&self, post: &Post, output: Output) -> Result<(), StageError> {
         let (pending, dead) = (self.topics.pending(), self.topics.dead_letters());
-        let append = |topic, batch: Vec<Message>| async move {
-            if batch.is_empty() {
-                return Ok(());
-            }
-            patience.until_done("appending tasks", || self.log.append(topic, batch.clone())).await
-        };
-        let (tasks, letters) = tokio::join!(append(&pending, output.pending), append(&dead, output.dead_letters));
+        let (tasks, letters) = tokio::join!(
+            post.append("appending tasks", &pending, output.pending),
+            post.append("appending dead letters", &dead, output.dead_letters)
+        );
         tasks.and(letters)
     }
 }

@@ -2,6 +2,8 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use longshore_core::file_type::FileTypes;
+use longshore_core::letters::RECORD_BYTES;
+use longshore_core::outcome::Reason;
 use longshore_core::path::PathTemplate;
 use longshore_core::policy::Policy;
 use longshore_core::source::{EnrichMapping, Identity, MAX_ATTACHMENTS, Mapping};
@@ -9,6 +11,7 @@ use longshore_core::time::Micros;
 
 use super::*;
 use crate::ports::{Consumer, Epoch, LogError, TopicSpec};
+use crate::shelf::Shelf;
 
 /// What was done to the log, in its order.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +37,8 @@ impl Log for Shared {
     }
 
     async fn append(&self, topic: &str, batch: Vec<Message>) -> Result<(), LogError> {
-        let bytes = batch.iter().filter_map(|message| message.value.as_ref()).map(Bytes::len).sum();
+        assert!(batch.iter().all(|message| message.bytes() <= RECORD_BYTES), "no broker takes it");
+        let bytes = batch.iter().map(Message::bytes).sum();
         let done = Done::Appended { topic: topic.to_owned(), messages: batch.len(), bytes };
         self.0.done.lock().expect("log").push(done);
         Ok(())
@@ -101,15 +105,27 @@ fn source(mapping: Mapping) -> Source {
 
 /// Runs the stage over these events; returns what it did to the log and what it counted.
 async fn ingest(source: Source, events: Vec<Vec<u8>>) -> (Result<(), StageError>, Vec<Done>, Arc<Progress>) {
+    ingest_with(source, events, &Shelf::default()).await
+}
+
+/// The same with this store.
+async fn ingest_with(source: Source, events: Vec<Vec<u8>>, shelf: &Shelf) -> (Result<(), StageError>, Vec<Done>, Arc<Progress>) {
     let received = |(offset, event): (u64, Vec<u8>)| Received {
         offset,
         appended_at: 0,
         message: Message { value: Some(event.into()), ..Message::default() },
     };
     let log = Arc::new(OneDelivery { records: Mutex::new((0..).zip(events).map(received).collect()), ..OneDelivery::default() });
+    let (ended, progress) = run(source, &log, shelf).await;
+    let done = log.done.lock().expect("log").clone();
+    (ended, done, progress)
+}
+
+async fn run(source: Source, log: &Arc<OneDelivery>, shelf: &Shelf) -> (Result<(), StageError>, Arc<Progress>) {
     let progress = Arc::<Progress>::default();
     let stage = Ingest {
         log: Arc::new(Shared(log.clone())),
+        store: Arc::new(shelf.clone()),
         topics: Topics::of("s"),
         source: Arc::new(source),
         clock: Arc::new(Still),
@@ -117,9 +133,7 @@ async fn ingest(source: Source, events: Vec<Vec<u8>>) -> (Result<(), StageError>
         seen: Seen::default(),
         grace: Duration::from_secs(1),
     };
-    let ended = stage.run(log.drain.clone()).await;
-    let done = log.done.lock().expect("log").clone();
-    (ended, done, progress)
+    (stage.run(log.drain.clone()).await, progress)
 }
 
 #[test]
@@ -188,4 +202,53 @@ async fn an_enriched_event_of_a_newer_longshore_stops_the_stage() {
     let stopped = ended.expect_err("a newer format").to_string();
     assert!(stopped.contains("s.events at offset 0") && stopped.contains("format version 9"), "{stopped}");
     assert_eq!((done, Progress::get(&progress.failed)), (Vec::new(), 0));
+}
+
+/// No broker takes a letter of 1.4 MiB: an event's bytes go to the store, each once.
+#[tokio::test]
+async fn the_bytes_of_a_large_poison_event_are_in_the_store_and_the_letter_says_where() {
+    let broken = |byte| vec![byte; 1 << 20];
+    let (shelf, events) = (Shelf::default(), vec![broken(b'{'), broken(b'['), broken(b'{')]);
+    let (ended, done, progress) = ingest_with(source(Mapping::Xact), events, &shelf).await;
+    ended.expect("drained");
+    assert_eq!(Progress::get(&progress.failed), 3);
+    let appended: usize = done.iter().map(|one| if let Done::Appended { messages, .. } = one { *messages } else { 0 }).sum();
+    assert_eq!((appended, done.last()), (3, Some(&Done::Committed(3))));
+    let objects = shelf.0.lock().expect("shelf").clone();
+    assert_eq!(objects.values().collect::<Vec<_>>().len(), 2, "equal bytes are one object");
+    assert!(objects.iter().all(|(path, bytes)| path.starts_with(".dead-letters/s/") && bytes.len() == 1 << 20));
+}
+
+#[tokio::test]
+async fn headers_of_any_size_make_no_record_that_is_too_large() {
+    let log = Arc::new(OneDelivery::default());
+    let headers = vec![("theirs".to_owned(), Bytes::from(vec![b'h'; 900_000])), ("longshore-x".into(), "y".into())];
+    let key = Some(Bytes::from(vec![b'k'; 200_000]));
+    for value in ["{broken", "https://h.example/a", "http://h.example/refused"] {
+        let message = Message { key: key.clone(), value: Some(value.into()), headers: headers.clone() };
+        let mut records = log.records.lock().expect("log");
+        let offset = records.len() as u64;
+        records.push(Received { offset, appended_at: 0, message });
+    }
+    let shelf = Shelf::default();
+    let (ended, progress) = run(source(Mapping::Urls), &log, &shelf).await;
+    ended.expect("drained");
+    assert_eq!((Progress::get(&progress.tasks), Progress::get(&progress.failed), shelf.paths().len()), (1, 2, 1));
+}
+
+/// What an event says of an attachment may be most of the event; a task of it would be too large with what its attempts add.
+#[tokio::test]
+async fn an_attachment_of_which_too_much_is_said_is_refused_and_its_letter_is_kept() {
+    let fields = [("attachments".to_owned(), "files[].{url: url, file_name: name}".to_owned())];
+    let event = |name: usize, url: usize| {
+        format!(r#"{{"files":[{{"url":"https://h/{}","name":"{}"}}]}}"#, "u".repeat(url), "n".repeat(name)).into_bytes()
+    };
+    let (shelf, mapping) = (Shelf::default(), Mapping::new(None, &fields).expect("mapping"));
+    let events = vec![event(10, 10), event(140_000, 11), event(900_000, 12), event(13, 900_000)];
+    let (ended, _, progress) = ingest_with(source(mapping), events, &shelf).await;
+    ended.expect("drained");
+    let causes: Vec<_> = progress.causes().into_iter().collect();
+    let refused = |reason| (longshore_core::outcome::Class::Rejected, reason);
+    assert_eq!(causes, [(refused(Reason::InvalidUrl), 1), (refused(Reason::TooLarge), 2)]);
+    assert_eq!((Progress::get(&progress.tasks), shelf.paths().len()), (1, 2), "a letter of 140 kB stays in the log");
 }

@@ -14,6 +14,8 @@
 pub mod download;
 pub mod enrich;
 pub mod ingest;
+pub mod letters;
+pub mod message;
 pub mod ports;
 pub mod progress;
 pub mod record;
@@ -22,5 +24,8 @@ pub mod retry;
 pub mod topics;
 
 mod patience;
+#[cfg(test)]
+mod shelf;
+mod told;
 
 pub use patience::StageError;

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::ports::{Consumer, Delivery, Epoch, Log, LogError, Partition, StoreError, TableError};
+use crate::told;
 
 /// Why a stage stopped. The message names the thing, the cause and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -129,7 +130,7 @@ impl Patience {
     pub(crate) async fn join(&self, log: &dyn Log, group: &str, topics: &[&str]) -> Result<Box<dyn Consumer>, StageError> {
         let joined = self.until_done("joining a consumer group", || async move { log.subscribe(group, topics).await });
         let (consumer, patience) = (joined.await?, self.clone());
-        Ok(Box::new(Steady { consumer, patience, waits: Waits::default(), not_before: None }))
+        Ok(Box::new(Steady { consumer, group: group.to_owned(), patience, waits: Waits::default(), not_before: None }))
     }
 }
 
@@ -137,6 +138,7 @@ impl Patience {
 /// grace only.
 struct Steady {
     consumer: Box<dyn Consumer>,
+    group: String,
     patience: Patience,
     /// The waits of `next`, which is dropped and called anew time and again.
     waits: Waits,
@@ -156,6 +158,7 @@ impl Consumer for Steady {
                 }
                 done => {
                     (self.waits, self.not_before) = (Waits::default(), None);
+                    done.iter().for_each(|delivery| told::delivery(&self.group, delivery));
                     return done;
                 }
             }
@@ -266,7 +269,7 @@ mod tests {
 
     fn steady(drain: &CancellationToken) -> Steady {
         let patience = Patience::new(drain.clone(), GRACE);
-        Steady { consumer: Box::new(Away(0)), patience, waits: Waits::default(), not_before: None }
+        Steady { consumer: Box::new(Away(0)), group: "g".into(), patience, waits: Waits::default(), not_before: None }
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@
 //! dlq     ─▶ [≤ max_rows, ≤ freshness] ─▶ attachments_failed   watermark, then maintenance if due; rows that
 //! events  ─▶ [≤ max_rows, ≤ 10 s     ] ─▶ events               arrive meanwhile wait in the log
 //! ```
+//! A result that cannot be read becomes a dead letter; what is too large of it goes to the store first.
 //! Promises: 1, 2, 3 (the watermark is committed after the rows are durable), 5, 10.
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use longshore_core::format::{self, DeadLetter, ErrorNote, FormatError, Stored};
+use longshore_core::headers;
 use longshore_core::inventory::{self, Shape};
 use longshore_core::outcome::{Class, Failure, Reason};
 use longshore_core::row::Row;
@@ -27,9 +29,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::StageError;
 use crate::ingest::{Unwrapped, newer};
+use crate::letters::{Parcel, Post};
 use crate::patience::Patience;
-use crate::ports::{Clock, Consumer, Delivery, Epoch, Log, LogPosition, Message, Partition, Received, Table};
+use crate::ports::{Clock, Consumer, Delivery, Epoch, Log, LogPosition, Partition, Received, Store, Table};
 use crate::progress::Progress;
+use crate::told::{self, At};
 use crate::topics::Topics;
 
 /// When gathered rows are committed.
@@ -59,6 +63,8 @@ pub struct Tables {
 pub struct Record {
     /// The log.
     pub log: Arc<dyn Log>,
+    /// Where what is too large for the log goes.
+    pub store: Arc<dyn Store>,
     /// Its topics.
     pub topics: Topics,
     /// The source, for the rows of its events.
@@ -89,8 +95,9 @@ impl Record {
         let results = self.committer(topics.record_results_group(), topics.results(), self.gather, &patience);
         let failures = self.committer(topics.record_failures_group(), topics.dead_letters(), self.gather, &patience);
         let events = self.committer(topics.record_events_group(), topics.events(), self.gather_events, &patience);
+        let post = Post { log: self.log.clone(), store: self.store.clone(), patience: patience.clone() };
         tokio::try_join!(
-            results.run(Results(self.clone(), topics.dead_letters(), patience.clone()), self.tables.attachments.clone(), &drain),
+            results.run(Results(self.clone(), topics.dead_letters(), post), self.tables.attachments.clone(), &drain),
             failures.run(Failures(self.clone(), patience.clone()), self.tables.failed.clone(), &drain),
             events.run(Events(self.clone()), self.tables.events.clone(), &drain),
         )?;
@@ -106,7 +113,7 @@ impl Record {
 /// Makes rows of the records of one topic.
 #[async_trait]
 trait Planner: Send {
-    async fn rows(&mut self, records: &[Received]) -> Result<Vec<Row>, StageError>;
+    async fn rows(&mut self, partition: &Partition, records: &[Received]) -> Result<Vec<Row>, StageError>;
     /// The counter of rows added.
     fn counter<'a>(&self, progress: &'a Progress) -> &'a AtomicU64;
 }
@@ -175,7 +182,7 @@ impl Committer {
                 Delivery::Records { partition, epoch, records } => {
                     let next = records.last().map_or(0, |r| r.offset + 1);
                     batch.bytes += records.iter().filter_map(|r| r.message.value.as_ref()).map(|v| v.len()).sum::<usize>();
-                    batch.rows.extend(planner.rows(&records).await?);
+                    batch.rows.extend(planner.rows(&partition, &records).await?);
                     batch.next.insert(partition, (epoch, next));
                     batch.deadline.get_or_insert_with(|| Instant::now() + self.gather.freshness);
                 }
@@ -217,6 +224,7 @@ impl Committer {
             let positions: Vec<_> = batch.next.iter().map(position).collect();
             let appended = self.patience.until_done("committing rows", || table.append(&batch.rows, &positions)).await?;
             Progress::add(planner.counter(&self.progress), appended.added as u64);
+            told::committed(&self.topic, appended.added, appended.known);
         }
         for (partition, (epoch, next)) in batch.next {
             consumer.commit(&partition, epoch, next).await?;
@@ -226,11 +234,11 @@ impl Committer {
 }
 
 /// results → attachments.
-struct Results(Record, String, Patience);
+struct Results(Record, String, Post);
 
 #[async_trait]
 impl Planner for Results {
-    async fn rows(&mut self, records: &[Received]) -> Result<Vec<Row>, StageError> {
+    async fn rows(&mut self, partition: &Partition, records: &[Received]) -> Result<Vec<Row>, StageError> {
         let mut rows = Vec::with_capacity(records.len());
         let mut poison = Vec::new();
         for record in records {
@@ -240,12 +248,10 @@ impl Planner for Results {
                 Err(error @ FormatError::Newer(_)) => {
                     return Err(StageError(format!("{} at offset {}: {error}", self.1, record.offset)));
                 }
-                Err(error) => poison.push(self.poison(record, &error)),
+                Err(error) => poison.push(self.poison(partition, record, &error)),
             }
         }
-        if !poison.is_empty() {
-            self.2.until_done("appending dead letters", || self.0.log.append(&self.1, poison.clone())).await?;
-        }
+        self.2.append("appending dead letters", &self.1, poison).await?;
         Ok(rows)
     }
 
@@ -255,25 +261,27 @@ impl Planner for Results {
 }
 
 impl Results {
-    fn poison(&self, record: &Received, error: &FormatError) -> Message {
-        poison(&self.0.source.name, "results", record, error, self.0.clock.as_ref(), &self.0.progress)
+    fn poison(&self, partition: &Partition, record: &Received, error: &FormatError) -> Parcel {
+        poison(&self.0.source.name, partition, record, error, self.0.clock.as_ref(), &self.0.progress)
     }
 }
 
 /// The dead letter of a record of one of our own topics that cannot be read.
 pub(crate) fn poison(
     source: &str,
-    topic: &str,
+    partition: &Partition,
     record: &Received,
     error: &FormatError,
     clock: &dyn Clock,
     progress: &Progress,
-) -> Message {
+) -> Parcel {
     progress.count_failure(Class::Poison, Reason::Undecodable);
     let failure = Failure::new(Class::Poison, Reason::Undecodable, error.to_string());
     let (note, original) = (ErrorNote::of(&failure, clock.now()), record.message.value.as_deref());
-    let letter = DeadLetter::of_poison(source, note, original, format!("{topic}@{}", record.offset));
-    Message { key: record.message.key.clone(), value: Some(format::encode(&letter).into()), headers: Vec::new() }
+    let letter = DeadLetter::of_poison(source, note, original, format!("{partition}@{}", record.offset));
+    told::dead_letter(&At::new(partition, record.offset), &letter);
+    let headers = headers::carried(&record.message.headers);
+    Parcel::letter(record.message.key.clone(), letter, headers)
 }
 
 /// dlq → attachments_failed.
@@ -281,7 +289,7 @@ struct Failures(Record, Patience);
 
 #[async_trait]
 impl Planner for Failures {
-    async fn rows(&mut self, records: &[Received]) -> Result<Vec<Row>, StageError> {
+    async fn rows(&mut self, _: &Partition, records: &[Received]) -> Result<Vec<Row>, StageError> {
         let now = self.0.clock.now();
         let mut rows = Vec::with_capacity(records.len());
         for record in records {
@@ -314,7 +322,7 @@ struct Events(Record);
 
 #[async_trait]
 impl Planner for Events {
-    async fn rows(&mut self, records: &[Received]) -> Result<Vec<Row>, StageError> {
+    async fn rows(&mut self, _: &Partition, records: &[Received]) -> Result<Vec<Row>, StageError> {
         let Record { source, shape, topics, clock, .. } = &self.0;
         event_rows(source, shape, &topics.events(), records, clock.now())
     }

@@ -150,6 +150,13 @@ impl Retry {
             let Some((batch, next)) = tier.due(self.clock.now()) else { continue };
             patience.until_done("appending due tasks", || self.log.append(&self.to, batch.clone())).await?;
             tier.drop_first(batch.len());
+            tracing::debug!(
+                topic = &*partition.topic,
+                partition = partition.index,
+                records = batch.len(),
+                to = self.to,
+                "due again"
+            );
             consumer.commit(partition, tier.epoch, next).await?;
             if tier.paused && tier.is_half_empty() {
                 tier.paused = false;

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use bytes::Bytes;
-use longshore_core::format::{self, HEADER_LIFE};
 use longshore_core::replay::Replay;
+use longshore_stages::message;
 use longshore_stages::ports::{Log, Message};
 use tokio::time::Instant;
 
@@ -13,19 +12,21 @@ use crate::place::Lane;
 
 /// The most letters that are appended at once.
 const BATCH: usize = 500;
+/// The bytes that are gathered before they are appended, about: an event may have 1 MiB.
+const BATCH_BYTES: usize = 4 << 20;
 
 /// What is on its way into the log.
 pub(super) struct Going<'a> {
     log: Option<&'a dyn Log>,
     lane: &'a Lane,
     pace: Pace,
-    batch: Vec<Replay>,
+    batch: Batch,
 }
 
 impl<'a> Going<'a> {
     /// Into a source's topics, at most at this rate a second; without a log, letters are only counted.
     pub(super) fn new(log: Option<&'a dyn Log>, lane: &'a Lane, rate: Option<u32>) -> Self {
-        Going { log, lane, pace: Pace::new(rate), batch: Vec::new() }
+        Going { log, lane, pace: Pace::new(rate), batch: Batch::default() }
     }
 
     /// Appends it with others; it is in the log after the next [`Going::flush`].
@@ -33,24 +34,21 @@ impl<'a> Going<'a> {
         if self.log.is_some() {
             self.batch.push(replay);
         }
-        if self.batch.len() >= self.pace.batch { self.flush().await } else { Ok(()) }
+        if self.batch.is_full(self.pace.batch) { self.flush().await } else { Ok(()) }
     }
 
     /// Appends what is left.
     pub(super) async fn flush(&mut self) -> Result<()> {
         let Some(log) = self.log else { return Ok(()) };
-        if self.batch.is_empty() {
+        let Batch { replays, .. } = std::mem::take(&mut self.batch);
+        if replays.is_empty() {
             return Ok(());
         }
-        self.pace.wait(self.batch.len()).await;
+        self.pace.wait(replays.len()).await;
         let (mut tasks, mut events) = (Vec::new(), Vec::new());
-        for replay in self.batch.drain(..) {
+        for replay in replays {
             match replay {
-                Replay::Task(task) => {
-                    let life = (HEADER_LIFE.to_owned(), Bytes::from(task.life.to_string()));
-                    let key = Some(Bytes::from(task.trace_id.clone()));
-                    tasks.push(Message { key, value: Some(format::encode(&*task).into()), headers: vec![life] });
-                }
+                Replay::Task(task) => tasks.push(message::of_task(&task, &*task)),
                 Replay::Event { bytes, headers } => events.push(Message { key: None, value: Some(bytes), headers }),
             }
         }
@@ -61,6 +59,27 @@ impl<'a> Going<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// What goes in one append.
+#[derive(Default)]
+struct Batch {
+    replays: Vec<Replay>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn push(&mut self, replay: Replay) {
+        self.bytes += match &replay {
+            Replay::Task(task) => task.url.len(),
+            Replay::Event { bytes, .. } => bytes.len(),
+        };
+        self.replays.push(replay);
+    }
+
+    fn is_full(&self, most: usize) -> bool {
+        self.replays.len() >= most || self.bytes >= BATCH_BYTES
     }
 }
 
@@ -90,6 +109,16 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_batch_is_full_by_letters_or_by_bytes() {
+        let (mut small, mut large) = (Batch::default(), Batch::default());
+        for n in 1..=4 {
+            small.push(Replay::Event { bytes: "{".into(), headers: Vec::new() });
+            large.push(Replay::Event { bytes: vec![b'x'; 1 << 20].into(), headers: Vec::new() });
+            assert_eq!((small.is_full(4), large.is_full(BATCH)), (n == 4, n == 4), "{n}");
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_rate_is_kept() {

@@ -9,12 +9,13 @@ use longshore_core::outcome::{Class, Reason};
 use longshore_core::policy::HostPattern;
 use longshore_core::replay::Subject;
 use longshore_core::time::Micros;
-use longshore_stages::ports::Received;
+use longshore_stages::ports::{Received, Store};
 use serde::de::{Deserialize, IntoDeserializer, value};
 use url::Url;
 use uuid::Uuid;
 
 use super::args::LetterArgs;
+use crate::originals;
 
 /// A dead letter as it lies in its topic.
 pub(crate) struct Entry {
@@ -31,6 +32,18 @@ impl Entry {
         let letter = value.and_then(|bytes| format::decode(bytes).ok());
         let headers = record.message.headers.clone();
         Entry { offset: record.offset, appended_at: record.appended_at, headers, letter }
+    }
+
+    /// The same with what lies in the store of it, as far as it is there.
+    pub(crate) async fn whole(self, store: Option<&dyn Store>) -> Result<Self> {
+        let Some(letter) = self.letter else { return Ok(self) };
+        let (letter, headers) = originals::whole(store, letter, self.headers).await?;
+        Ok(Entry { letter: Some(letter), headers, ..self })
+    }
+
+    /// Whether a part of it is in the store, and was not read back.
+    pub(crate) fn is_apart(&self) -> bool {
+        self.letter.as_ref().is_some_and(|letter| letter.kept.is_some())
     }
 
     pub(crate) fn failed_at(&self) -> Micros {

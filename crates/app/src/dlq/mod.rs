@@ -15,13 +15,13 @@ use base64::engine::general_purpose::STANDARD;
 use longshore_core::format::Task;
 use longshore_core::policy::redact::redact_url;
 use longshore_core::time;
-use longshore_stages::ports::LogView;
-use longshore_stages::ports::{Clock, SystemClock};
+use longshore_stages::ports::{Clock, LogView, Store, SystemClock};
 use serde_json::{Map, Value, json};
 
 use crate::cli::PlaceArgs;
 use crate::exit;
 use crate::free_text::redact_urls;
+use crate::originals;
 use crate::place::Place;
 use crate::render::{self, Printed, harmless};
 use crate::walk::{Moment, Step, Walk};
@@ -200,16 +200,18 @@ async fn show(ids: &[String], args: &PlaceArgs) -> Result<u8> {
             (one.found, hit) = (true, true);
         }
         if hit {
-            found.push(whole(&entry));
+            found.push(entry);
         }
         Ok(())
     };
     visit(&place, view.as_ref(), look).await?;
-    for (at, letter) in found.iter().enumerate() {
+    let store = originals::objects(&place)?;
+    for (at, entry) in found.into_iter().enumerate() {
+        let letter = with_object(entry, store.as_deref()).await?;
         if args.json {
             render::print(letter)?;
         } else {
-            render::print(format!("{}{}", if at == 0 { "" } else { "\n" }, as_text(letter, "")))?;
+            render::print(format!("{}{}", if at == 0 { "" } else { "\n" }, as_text(&letter, "")))?;
         }
     }
     let unknown: Vec<&str> = wanted.iter().filter(|one| !one.found).map(|one| one.text.as_str()).collect();
@@ -217,6 +219,18 @@ async fn show(ids: &[String], args: &PlaceArgs) -> Result<u8> {
         bail!("no dead letter {} in {}: `longshore dlq ls` lists them", unknown.join(", "), place.root.display());
     }
     Ok(exit::DONE)
+}
+
+/// Everything that a dead letter says, what lies in the store of it included, and where that is.
+async fn with_object(entry: Entry, store: Option<&dyn Store>) -> Result<Value> {
+    let kept = entry.letter.as_ref().and_then(|letter| letter.kept.clone());
+    let entry = entry.whole(store).await?;
+    let (missing, mut said) = (entry.is_apart(), whole(&entry));
+    if let Some(kept) = kept {
+        let state = if missing { "missing, or changed: it cannot be replayed" } else { "there" };
+        said["object"] = json!({ "path": kept.path, "bytes": kept.bytes, "sha256": kept.sha256, "state": state });
+    }
+    Ok(said)
 }
 
 /// Everything that a dead letter says.

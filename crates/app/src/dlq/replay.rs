@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use indicatif::HumanCount;
 use longshore_core::replay::{self, NotReplayed, Replay, UnderWay};
-use longshore_stages::ports::{Clock, Log, LogView, PartitionState, SystemClock};
+use longshore_stages::ports::{Clock, Log, LogView, PartitionState, Store, SystemClock};
 use serde::{Deserialize, Serialize};
 
 use super::args::{LetterArgs, ReplayArgs};
@@ -23,6 +23,7 @@ use crate::client::Client;
 use crate::config::{self, DEFAULT_FILE, Http, Purpose};
 use crate::exit;
 use crate::open_log::OpenLog;
+use crate::originals;
 use crate::place::{Lane, Place, Tables};
 use crate::render;
 use crate::settings;
@@ -137,12 +138,13 @@ impl fmt::Display for Report {
     }
 }
 
-/// Replays letters of one source; `log` is the one that the view looks at.
+/// Replays letters of one source; `log` is the one that the view looks at, `store` has what is too large for it.
 pub(crate) async fn replay(
     view: &dyn LogView,
     log: Option<&dyn Log>,
     lane: &Lane,
     tables: &Tables,
+    store: Option<&dyn Store>,
     wish: &Wish,
 ) -> Result<Report> {
     let filter = Filter::of(&wish.filter, SystemClock.now())?;
@@ -158,7 +160,9 @@ pub(crate) async fn replay(
     'letters: while let Some(entries) = survey.next().await? {
         for (entry, standing) in entries {
             let offset = entry.offset;
-            if let Some(replay) = replayer.take(entry, standing) {
+            if let Some(entry) = replayer.take(entry, standing)
+                && let Some(replay) = replayer.judged(entry.whole(store).await?)
+            {
                 going.send(replay).await?;
             }
             if wish.limit > 0 && replayer.report.replayed >= wish.limit {
@@ -185,8 +189,8 @@ struct Replayer<'a> {
 }
 
 impl Replayer<'_> {
-    /// What goes through the chain again for this letter; what does not is counted.
-    fn take(&mut self, entry: Entry, standing: Standing) -> Option<Replay> {
+    /// The letter, if it is to go through the chain again; why not is counted.
+    fn take(&mut self, entry: Entry, standing: Standing) -> Option<Entry> {
         let mut named = false;
         let mut by_offset = false;
         for one in self.wanted.iter_mut().filter(|one| one.means(&entry)) {
@@ -200,8 +204,8 @@ impl Replayer<'_> {
             Standing::Settled => self.report.stored += 1,
             Standing::Superseded if !by_offset => self.report.superseded += 1,
             Standing::Open | Standing::Superseded if self.is_under_way(&entry) => self.report.under_way += 1,
-            Standing::Open | Standing::Superseded => return self.judged(entry),
-            Standing::Unreadable if entry.letter.is_some() => return self.judged(entry),
+            Standing::Open | Standing::Superseded => return Some(entry),
+            Standing::Unreadable if entry.letter.is_some() => return Some(entry),
             Standing::Unreadable => self.never("it cannot be read: `longshore dlq show` with its offset".to_owned()),
         }
         None
@@ -212,6 +216,7 @@ impl Replayer<'_> {
         entry.subject().is_some_and(|subject| self.under_way.after(subject, life))
     }
 
+    /// What goes through the chain again for this letter.
     fn judged(&mut self, entry: Entry) -> Option<Replay> {
         match replay::replay(&self.lane.source, entry.letter?, &entry.headers) {
             Ok(replay) => {
@@ -327,10 +332,11 @@ impl Way {
 async fn directly(way: &Way, wish: &Wish, whole: &mut Report) -> Result<()> {
     let view = way.place.log_view()?;
     let log = if wish.dry_run { None } else { Some(OpenLog::open(&way.place.log)?) };
+    let store = originals::objects(&way.place)?;
     for lane in way.lanes(wish)? {
         let tables = way.place.open_tables(lane).await?;
         let to = log.as_ref().map(OpenLog::log);
-        whole.add(replay(view.as_ref(), to.as_deref(), lane, &tables, wish).await?);
+        whole.add(replay(view.as_ref(), to.as_deref(), lane, &tables, store.as_deref(), wish).await?);
     }
     if let Some(log) = log {
         log.close().await?;

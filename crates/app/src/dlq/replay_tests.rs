@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use longshore_core::format::{self, DeadLetter, Enriched, ErrorNote, HEADER_LIFE, Stored, Task};
 use longshore_core::outcome::{Class, Reason};
+use longshore_lake::store::{LocalOptions, LocalStore, Owner};
 use longshore_stages::ports::{Message, Partition, Received};
 use uuid::Uuid;
 
@@ -16,6 +17,7 @@ const TABLES: Tables = Tables { attachments: None, failed: None, events: None };
 struct World {
     log: EmbeddedLog,
     lane: Lane,
+    store: LocalStore,
     _directory: tempfile::TempDir,
 }
 
@@ -31,7 +33,8 @@ async fn world() -> World {
     ] {
         log.ensure_topics(&specs).await.unwrap();
     }
-    World { log, lane, _directory: directory }
+    let store = LocalStore::open(&directory.path().join("files"), LocalOptions::new(Owner::Exclusive)).unwrap();
+    World { log, lane, store, _directory: directory }
 }
 
 fn task(n: u128) -> Task {
@@ -78,7 +81,7 @@ impl World {
     }
 
     async fn replay(&self, wish: &Wish) -> Report {
-        replay(&self.log, Some(&self.log), &self.lane, &TABLES, wish).await.unwrap()
+        replay(&self.log, Some(&self.log), &self.lane, &TABLES, Some(&self.store), wish).await.unwrap()
     }
 }
 

@@ -19,7 +19,7 @@ use longshore_core::replay;
 use longshore_core::row::Cell;
 use longshore_core::source::Mapping;
 use longshore_lake::table::{ExactTable, to_cells};
-use longshore_stages::ports::LogView;
+use longshore_stages::ports::{LogView, Store};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -41,11 +41,12 @@ pub(super) struct Open {
     pub(super) file: Option<PathBuf>,
 }
 
-/// Writes the file of a source anew, or removes it when nothing has failed.
-pub(super) async fn write(root: &Path, view: &dyn LogView, lane: &Lane, tables: &Tables) -> Result<Open> {
+/// Writes the file of a source anew, or removes it when nothing has failed. The store has what is too large for the log.
+pub(super) async fn write(root: &Path, view: &dyn LogView, lane: &Lane, tables: &Tables, store: &dyn Store) -> Result<Open> {
     let target = root.join(NAME);
     let temporary = root.join(format!("{NAME}.new"));
-    let written = written(&temporary, view, lane, tables).await.with_context(|| format!("writing {}", target.display()))?;
+    let written =
+        written(&temporary, view, lane, tables, store).await.with_context(|| format!("writing {}", target.display()))?;
     let Open { count, left_out, .. } = written.0;
     let gone = |path: &Path| match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).with_context(|| path.display().to_string()),
@@ -65,7 +66,7 @@ fn is_urls(lane: &Lane) -> bool {
 }
 
 /// Returns what is open, and how many lines were written.
-async fn written(path: &Path, view: &dyn LogView, lane: &Lane, tables: &Tables) -> Result<(Open, u64)> {
+async fn written(path: &Path, view: &dyn LogView, lane: &Lane, tables: &Tables, store: &dyn Store) -> Result<(Open, u64)> {
     let states = Survey::states(view, lane).await?;
     let mut events = Events::default();
     let mut survey = Survey::of(view, &states, tables).await?;
@@ -87,10 +88,11 @@ async fn written(path: &Path, view: &dyn LogView, lane: &Lane, tables: &Tables) 
     }
     let mut survey = Survey::of(view, &states, tables).await?;
     while let Some(entries) = survey.next().await? {
-        for (entry, _) in entries.iter().filter(|(_, standing)| is_open(*standing)) {
-            match line(entry, is_urls(lane), &events) {
+        for (entry, _) in entries.into_iter().filter(|(_, standing)| is_open(*standing)) {
+            let entry = entry.whole(Some(store)).await?;
+            match line(&entry, is_urls(lane), &events) {
                 Some(line) => out.line(&line)?,
-                None if entry.task().is_none() => open.left_out += 1,
+                None if entry.task().is_none() || is_urls(lane) => open.left_out += 1,
                 None => {}
             }
         }
@@ -104,7 +106,8 @@ fn is_open(standing: Standing) -> bool {
 
 /// The line of a letter; nothing where it has none of its own.
 fn line(entry: &Entry, urls: bool, events: &Events) -> Option<Vec<u8>> {
-    let letter = entry.letter.as_ref()?;
+    // Half a URL is no input.
+    let letter = entry.letter.as_ref().filter(|_| !entry.is_apart())?;
     match &letter.task {
         Some(_) if urls => Some(url_line(letter, events)?.to_string().into_bytes()),
         Some(_) => None,

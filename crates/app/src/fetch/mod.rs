@@ -120,7 +120,7 @@ pub(crate) async fn fetch(args: &FetchArgs, stop: &Stop, display: &Display) -> R
     if feed.is_whole() {
         remap.done()?;
     }
-    let failed = failed_file::write(&plan.place.root, world.view.as_ref(), &open.lane, &tables).await?;
+    let failed = failed_file::write(&plan.place.root, world.view.as_ref(), &open.lane, &tables, &world.store).await?;
     let gave_up = brake.at_end(open).map(|said| {
         let root = plan.place.root.display();
         format!(
@@ -152,7 +152,7 @@ async fn retry_failed(class: Option<&str>, world: &World, open: &OpenLane, table
     let filter = LetterArgs { class: class.map(str::to_owned), ..LetterArgs::default() };
     let wish = Wish { filter, ..Wish::default() };
     let (view, log) = (world.view.as_ref(), world.log.as_ref());
-    let report = dlq::replay(view, Some(log), &open.lane, tables, &wish).await.context("--retry-failed")?;
+    let report = dlq::replay(view, Some(log), &open.lane, tables, Some(&world.store), &wish).await.context("--retry-failed")?;
     display.say(&report.to_string());
     Ok(report.replayed)
 }

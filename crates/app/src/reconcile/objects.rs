@@ -12,6 +12,7 @@ use longshore_stages::ports::{Store, StoreError};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::pass::Original;
 use crate::place::Place;
 
 /// The most objects read or looked at together.
@@ -32,6 +33,8 @@ pub(super) struct Objects {
     pub(super) faults: Vec<Fault>,
     /// Rows whose object was looked at.
     pub(super) rows: u64,
+    /// Dead letters whose object was looked at.
+    pub(super) originals: u64,
     /// Bytes read.
     pub(super) bytes_read: u64,
     /// Objects in the store.
@@ -41,6 +44,14 @@ pub(super) struct Objects {
     /// Objects without a row for good. No fault: a worker that was killed between storing a file and telling of it
     /// leaves one when the file's bytes differ at the next attempt; somebody else may have put others here.
     pub(super) orphans: Vec<String>,
+}
+
+/// What the log says of objects.
+pub(super) struct SpokenFor {
+    /// The claims of results in flight and of dead letters.
+    pub(super) claims: Vec<Claim>,
+    /// The objects that dead letters refer to.
+    pub(super) originals: Vec<Original>,
 }
 
 /// A row, as far as its object goes.
@@ -54,11 +65,12 @@ struct Row {
 /// Checks every row's object, then every object. `settled`: nothing is in flight, so that each object must have its row.
 pub(super) async fn check(
     place: &Place,
-    mut claims: Vec<Claim>,
+    spoken_for: SpokenFor,
     depth: Depth,
     since: Option<i32>,
     settled: bool,
 ) -> Result<Objects> {
+    let SpokenFor { mut claims, originals } = spoken_for;
     let store = if place.files.is_dir() { Some(Arc::new(place.store_view()?)) } else { None };
     let mut found = Objects::default();
     for lane in &place.lanes {
@@ -66,6 +78,7 @@ pub(super) async fn check(
             found.rows(&table, store.as_ref(), depth, since, &mut claims).await?;
         }
     }
+    found.originals(store.as_ref(), originals, depth).await?;
     if let Some(store) = &store {
         found.objects(store, &Claims::new(claims), settled).await?;
     }
@@ -98,6 +111,21 @@ impl Objects {
                 self.bytes_read += read;
                 self.faults.extend(fault);
             }
+        }
+        Ok(())
+    }
+
+    /// The objects of dead letters, whatever their day: without them the letters cannot be replayed.
+    async fn originals(&mut self, store: Option<&Arc<LocalStore>>, originals: Vec<Original>, depth: Depth) -> Result<()> {
+        for Original { letter, kept } in originals {
+            let bytes = i64::try_from(kept.bytes).unwrap_or(i64::MAX);
+            let row = Row { id: None, path: kept.path, bytes, sha256: kept.sha256 };
+            let (fault, read) = check_row(store.cloned(), row, depth).await?;
+            self.originals += 1;
+            self.bytes_read += read;
+            let of_letter =
+                |fault: Fault| Fault { kind: Kind::LetterObject, place: format!("{letter}: {}", fault.place), ..fault };
+            self.faults.extend(fault.map(of_letter));
         }
         Ok(())
     }

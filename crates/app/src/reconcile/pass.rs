@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use futures::StreamExt;
 use longshore_core::format::{self, DeadLetter, Stored, Task};
+use longshore_core::letters::Kept;
 use longshore_core::reconcile::{Claim, Evidence, Fault, Kind, Places};
 use longshore_core::row::Cell;
 use longshore_lake::table::{ExactTable, to_cells};
@@ -22,8 +23,10 @@ use crate::walk::{Moment, Step, Walk};
 pub(super) struct Pass {
     /// Sorted.
     pub(super) faults: Vec<Fault>,
-    /// What the results in flight will claim.
+    /// What the results in flight will claim, and what dead letters do.
     pub(super) claims: Vec<Claim>,
+    /// The objects that dead letters refer to.
+    pub(super) originals: Vec<Original>,
     /// Records that somebody must still read, attachments or not.
     pub(super) in_flight: u64,
     pub(super) counts: Counts,
@@ -33,6 +36,7 @@ impl Pass {
     fn add(&mut self, other: Pass) {
         self.faults.extend(other.faults);
         self.claims.extend(other.claims);
+        self.originals.extend(other.originals);
         self.in_flight += other.in_flight;
         self.counts.events += other.counts.events;
         self.counts.accepted += other.counts.accepted;
@@ -40,6 +44,13 @@ impl Pass {
         self.counts.failed += other.counts.failed;
         self.counts.dead_letters += other.counts.dead_letters;
     }
+}
+
+/// An object that a dead letter refers to.
+pub(super) struct Original {
+    /// The letter: topic, partition and offset.
+    pub(super) letter: String,
+    pub(super) kept: Kept,
 }
 
 /// How much was looked at.
@@ -203,7 +214,11 @@ impl<'a> Looker<'a> {
     }
 
     fn record(&mut self, state: &PartitionState, record: &Received, committed: &[u64]) {
-        let evidence = match self.said(&state.partition.topic, record, committed) {
+        let topic = &state.partition.topic;
+        if **topic == *self.topics.dead_letters() {
+            self.original(state, record);
+        }
+        let evidence = match self.said(topic, record, committed) {
             Said::InFlight(ids) => return self.evidence.in_flight.extend(ids),
             Said::Accepted(ids) => return self.evidence.accepted.extend(ids),
             Said::Letter(id, life) => return self.evidence.letters.push((id, life)),
@@ -212,6 +227,14 @@ impl<'a> Looker<'a> {
             Said::Unreadable => format!("{}@{}", state.partition, record.offset),
         };
         self.pass.faults.push(Fault::at(Kind::DamagedRecord, evidence));
+    }
+
+    /// Notes the object that a dead letter refers to, if it does.
+    fn original(&mut self, state: &PartitionState, record: &Received) {
+        let letter = record.message.value.as_deref().and_then(|value| format::decode::<DeadLetter>(value).ok());
+        let Some(kept) = letter.and_then(|letter| letter.kept) else { return };
+        self.pass.claims.push(Claim::of(&kept.path, &kept.sha256));
+        self.pass.originals.push(Original { letter: format!("{}@{}", state.partition, record.offset), kept });
     }
 
     /// What cannot be decoded is no fault where the stages make a dead letter of it; a dead letter has no further place.

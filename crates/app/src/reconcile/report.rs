@@ -26,7 +26,8 @@ pub(super) fn as_text(pass: &Pass, objects: Option<&Objects>, running: bool, fau
         } else {
             String::new()
         };
-        format!("checked the objects of {} rows{read}, and {} objects{unclaimed}", o.rows, o.objects)
+        let letters = if o.originals > 0 { format!(" and {} dead letters", o.originals) } else { String::new() };
+        format!("checked the objects of {} rows{letters}{read}, and {} objects{unclaimed}", o.rows, o.objects)
     }));
     lines.push(match faults.len() {
         0 => "no faults".to_owned(),
@@ -62,7 +63,7 @@ pub(super) fn as_json(pass: &Pass, objects: Option<&Objects>, running: bool, fau
         })
     };
     let objects =
-        objects.map(|o| json!({ "rows": o.rows, "bytes_read": o.bytes_read, "objects": o.objects, "unclaimed": o.unclaimed, "orphans": o.orphans }));
+        objects.map(|o| json!({ "rows": o.rows, "dead_letters": o.originals, "bytes_read": o.bytes_read, "objects": o.objects, "unclaimed": o.unclaimed, "orphans": o.orphans }));
     let counts = &pass.counts;
     json!({
         "ok": faults.is_empty(),

@@ -123,7 +123,8 @@ async fn open(plan: &Plan, roles: &Roles, http: Http, stop: &Stop, sight: &Arc<S
     if plan.place.log.directory().is_some() {
         let world = World::open(plan).await?.seen_by(sight);
         let service = Service::new((world.log.clone(), world.view.clone()), lanes, http, draining, sight.clone());
-        let service = Arc::new(service.with_tables(world.lanes.iter().filter_map(OpenLane::tables).collect()));
+        let tables = world.lanes.iter().filter_map(OpenLane::tables).collect();
+        let service = Arc::new(service.with_tables(tables, Arc::new(world.store.clone())));
         let server = Server::start(service.clone()).await?;
         return Ok(Some(Opened { world, service, server }));
     }

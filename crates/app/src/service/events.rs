@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use longshore_core::format::{HEADER_INPUT, HEADER_URL_FIELD};
+use longshore_core::headers::{TRACEPARENT, TRACESTATE, carried};
 use longshore_core::source::Route;
 use longshore_stages::ports::Message;
 use serde_json::json;
@@ -70,8 +71,8 @@ struct Input {
     name: String,
     first_line: u64,
     url_field: Option<Bytes>,
-    /// Headers that the topic's sources are told apart by.
-    routing: Vec<(String, Bytes)>,
+    /// Headers that the topic's sources are told apart by, and the trace that the request is a part of.
+    headers: Vec<(String, Bytes)>,
 }
 
 impl Input {
@@ -82,15 +83,17 @@ impl Input {
         let first_line = text(INPUT_LINE).and_then(|line| line.parse().ok()).unwrap_or(1).max(1);
         let names = lane.source.route.iter().flat_map(Route::headers);
         let value = |name: &str| Some((name.to_owned(), Bytes::copy_from_slice(head.headers.get(name)?.as_bytes())));
-        let routing = names.filter_map(value).collect();
-        Input { name, first_line, url_field: text(HEADER_URL_FIELD).map(Bytes::from), routing }
+        let routing = names.filter_map(value);
+        let trace: Vec<_> = [TRACEPARENT, TRACESTATE].into_iter().filter_map(value).collect();
+        let headers = routing.chain(carried(&trace)).collect();
+        Input { name, first_line, url_field: text(HEADER_URL_FIELD).map(Bytes::from), headers }
     }
 
     fn message(&self, event: Posted) -> Message {
         let place = format!("{}:{}", self.name, (self.first_line - 1).saturating_add(event.line));
         let mut headers = vec![(HEADER_INPUT.to_owned(), Bytes::from(place))];
         headers.extend(self.url_field.clone().map(|field| (HEADER_URL_FIELD.to_owned(), field)));
-        headers.extend(self.routing.iter().cloned());
+        headers.extend(self.headers.iter().cloned());
         headers.extend(event.headers);
         Message { key: None, value: Some(event.bytes), headers }
     }

@@ -25,7 +25,7 @@ use std::sync::atomic::AtomicU64;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Router, middleware};
-use longshore_stages::ports::{Log, LogView};
+use longshore_stages::ports::{Log, LogView, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Http;
@@ -49,6 +49,8 @@ pub(crate) struct Service {
     pub(crate) lanes: Vec<Lane>,
     /// The tables of each lane, for replays; none where this process has none open.
     tables: Vec<Tables>,
+    /// Where dead letters have what is too large for the log.
+    store: Option<Arc<dyn Store>>,
     /// Held by the replay under way.
     replaying: tokio::sync::Mutex<()>,
     /// Events that were acknowledged.
@@ -73,13 +75,13 @@ impl Service {
     ) -> Self {
         sight.stops_with(draining.clone());
         let (admission, intake) = (Admission::new(&http), sight.log(log.clone()));
-        let (tables, replaying, accepted) = (Vec::new(), tokio::sync::Mutex::new(()), AtomicU64::new(0));
-        Service { log, view, lanes, tables, replaying, accepted, http, draining, admission, sight, intake }
+        let (tables, store, replaying, accepted) = (Vec::new(), None, tokio::sync::Mutex::new(()), AtomicU64::new(0));
+        Service { log, view, lanes, tables, store, replaying, accepted, http, draining, admission, sight, intake }
     }
 
-    /// The same with the tables of all lanes, in their order, so that dead letters can be replayed.
-    pub(crate) fn with_tables(self, tables: Vec<Tables>) -> Self {
-        Service { tables, ..self }
+    /// The same with the tables of all lanes, in their order, and the store, so that dead letters can be replayed.
+    pub(crate) fn with_tables(self, tables: Vec<Tables>, store: Arc<dyn Store>) -> Self {
+        Service { tables, store: Some(store), ..self }
     }
 
     /// The source of this name.

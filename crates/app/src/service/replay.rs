@@ -45,7 +45,7 @@ async fn take(service: &Service, name: &str, head: &Parts, body: &mut Body) -> R
     let wish = wish.bounded().map_err(|error| wrong(format!("{error:#}")))?;
     let (view, log) = (service.view.as_ref(), service.log.as_ref());
     tokio::select! {
-        done = replay(view, Some(log), lane, tables, &wish) => {
+        done = replay(view, Some(log), lane, tables, service.store.as_deref(), &wish) => {
             let report = done.map_err(|error| failed(&error))?;
             Ok(serde_json::to_value(report).unwrap_or_default())
         }

@@ -85,6 +85,21 @@ async fn each_line_is_an_event_with_its_place() {
 }
 
 #[tokio::test]
+async fn the_trace_of_a_request_goes_with_its_events() {
+    let world = world(http()).await;
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    for (parent, carried) in [(parent, Some(parent.as_bytes())), ("none", None)] {
+        let mut request = request("text/plain", "https://a/1");
+        request.headers_mut().insert("Traceparent", parent.parse().unwrap());
+        request.headers_mut().insert("Tracestate", "a=b".parse().unwrap());
+        assert_eq!(world.status(request).await, 202);
+        let appended = world.appended().await;
+        let last = &appended.last().unwrap().message;
+        assert_eq!((last.header("traceparent"), last.header("tracestate")), (carried, carried.map(|_| &b"a=b"[..])));
+    }
+}
+
+#[tokio::test]
 async fn what_is_refused_leaves_nothing_behind() {
     let world = world(http()).await;
     let get = Request::get("/v1/events/urls").header(header::HOST, "localhost").body(Body::empty()).unwrap();

@@ -8,13 +8,14 @@ use longshore_core::ids;
 use longshore_core::policy::redact::redact_url;
 use longshore_core::source::{Planned, RawEvent};
 use longshore_core::time;
-use longshore_stages::ports::{LogView, PartitionState, Received};
+use longshore_stages::ports::{LogView, PartitionState, Received, Store};
 use longshore_stages::topics::spell_delay;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::story::{Attachment, Stage, Standing, Step, Story};
 use super::wanted::{EventIds, Meant, Wanted};
+use crate::originals;
 use crate::place::{Lane, Place};
 use crate::recorded;
 use crate::render::{exact_time, note};
@@ -26,6 +27,8 @@ const RECORD: &str = "its row";
 pub(super) struct Looker<'a> {
     pub(super) place: &'a Place,
     pub(super) view: &'a dyn LogView,
+    /// What is too large for the log.
+    pub(super) store: Option<&'a dyn Store>,
     pub(super) lane: &'a Lane,
     pub(super) wanted: &'a mut Wanted,
     pub(super) story: &'a mut Story,
@@ -126,13 +129,22 @@ impl Looker<'_> {
             while let Some(step) = walk.next().await? {
                 match step {
                     Walked::Records(records) => {
-                        records.iter().for_each(|record| self.record(&At { state, record, committed: &committed }));
+                        for record in &records {
+                            let whole = self.whole(topic, record).await?;
+                            self.record(&At { state, record: whole.as_ref().unwrap_or(record), committed: &committed });
+                        }
                     }
                     Walked::Hole(offset, said) => eprintln!("warning: {}@{offset} is left out: {said}", state.partition),
                 }
             }
         }
         Ok(())
+    }
+
+    /// The record of a dead letter of which a part is in the store, with that part.
+    async fn whole(&self, topic: &str, record: &Received) -> Result<Option<Received>> {
+        let is_letter = *topic == *self.lane.topics.dead_letters();
+        if is_letter { originals::whole_record(self.store, record).await } else { Ok(None) }
     }
 
     fn record(&mut self, at: &At<'_>) {
@@ -260,19 +272,11 @@ impl Looker<'_> {
     /// The letter of an event that got no attachments: it could not be enriched, or not be decoded. Its ids are in its
     /// bytes.
     fn letter_of_event(&mut self, at: &At<'_>, letter: &DeadLetter) {
-        let Some(bytes) = letter.original.as_ref().and_then(|text| STANDARD.decode(text).ok()) else { return };
-        let raw = RawEvent { headers: &at.record.message.headers, ..RawEvent::of(&bytes, at.record.appended_at) };
-        let meant = match self.lane.source.plan(&raw) {
-            Ok(Planned::Event(event)) => {
-                let ids = EventIds {
-                    trace_id: event.trace_id,
-                    event_id: event.event_id,
-                    event_key: Some(ids::event_key(&bytes)),
-                    media_ids: event.attachments.iter().map(|attachment| attachment.task.media_id).collect(),
-                };
-                self.wanted.learn(&self.lane.source, &ids) != Meant::None
-            }
-            Ok(Planned::Elsewhere) | Err(_) => self.wanted.is_mentioned(&bytes),
+        let bytes = letter.original.as_ref().and_then(|text| STANDARD.decode(text).ok());
+        let meant = match bytes {
+            Some(bytes) => self.means_event(at, &bytes),
+            // Its bytes are gone; its key is left.
+            None => letter.kept.as_ref().and_then(|kept| kept.event_key).is_some_and(|key| self.wanted.is(key)),
         };
         if !meant {
             return;
@@ -281,6 +285,22 @@ impl Looker<'_> {
         facts.extend(object(json!({ "status": letter.status, "error": note(&letter.error), "input": letter.input })));
         let says = format!("{}: the event itself: {}", letter.status, error_line(&letter.error));
         self.add(letter.failed_at, Stage::DeadLetter, None, at.place(), says, facts);
+    }
+
+    fn means_event(&mut self, at: &At<'_>, bytes: &[u8]) -> bool {
+        let raw = RawEvent { headers: &at.record.message.headers, ..RawEvent::of(bytes, at.record.appended_at) };
+        match self.lane.source.plan(&raw) {
+            Ok(Planned::Event(event)) => {
+                let ids = EventIds {
+                    trace_id: event.trace_id,
+                    event_id: event.event_id,
+                    event_key: Some(ids::event_key(bytes)),
+                    media_ids: event.attachments.iter().map(|attachment| attachment.task.media_id).collect(),
+                };
+                self.wanted.learn(&self.lane.source, &ids) != Meant::None
+            }
+            Ok(Planned::Elsewhere) | Err(_) => self.wanted.is_mentioned(bytes),
+        }
     }
 
     pub(super) fn meet(&mut self, media_id: Uuid, standing: Standing, trace_id: &str, url: Option<String>) {

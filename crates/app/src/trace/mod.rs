@@ -17,6 +17,7 @@ use longshore_stages::ports::LogView;
 
 use crate::cli::PlaceArgs;
 use crate::exit;
+use crate::originals;
 use crate::place::Place;
 use crate::render;
 use look::Looker;
@@ -58,9 +59,9 @@ pub(crate) async fn run(args: TraceArgs) -> Result<u8> {
 }
 
 async fn follow(place: &Place, view: &dyn LogView, wanted: &mut Wanted) -> Result<Story> {
-    let mut story = Story::default();
+    let (mut story, store) = (Story::default(), originals::objects(place)?);
     for lane in &place.lanes {
-        Looker { place, view, lane, wanted: &mut *wanted, story: &mut story }.look().await?;
+        Looker { place, view, store: store.as_deref(), lane, wanted: &mut *wanted, story: &mut story }.look().await?;
     }
     story.arrange();
     Ok(story)

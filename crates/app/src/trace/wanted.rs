@@ -84,6 +84,11 @@ impl Wanted {
         if these.is_empty() { Meant::None } else { Meant::These(these) }
     }
 
+    /// Whether this id of an event is what was asked for.
+    pub(super) fn is(&self, key: Uuid) -> bool {
+        self.id.as_deref().is_some_and(|id| Uuid::try_parse(id).is_ok_and(|id| id == key))
+    }
+
     /// Whether bytes that nobody can decode hold the id, with no letter or digit beside it.
     pub(super) fn is_mentioned(&self, bytes: &[u8]) -> bool {
         let Some(id) = self.id.as_ref().map(String::as_bytes) else { return false };
@@ -94,7 +99,7 @@ impl Wanted {
 
     fn names(&self, event: &EventIds) -> bool {
         let Some(id) = &self.id else { return false };
-        let by_key = || event.event_key.is_some_and(|key| Uuid::try_parse(id).is_ok_and(|id| id == key));
+        let by_key = || event.event_key.is_some_and(|key| self.is(key));
         self.traces.contains(&event.trace_id) || event.event_id.as_ref() == Some(id) || by_key()
     }
 

@@ -53,6 +53,9 @@ const ODD_BYTES: usize = 1_000;
 /// The longest id, and the longest value of a column, that each task of an event carries along, in bytes. Without a
 /// bound, a long id and a long list of attachments would make far more of an event than it is.
 const CARRIED_BYTES: usize = 1_024;
+/// The most that an event may say of an attachment, in bytes. As JSON this may be six times as much, and a record of the
+/// log has room for that ([`RECORD_BYTES`](crate::letters::RECORD_BYTES)) beside what its attempts leave in it.
+const TASK_BYTES: usize = 128 << 10;
 /// The longest text that may be a time, in bytes.
 const TIME_BYTES: usize = 64;
 
@@ -348,6 +351,7 @@ impl Source {
     pub fn judge(&self, task: &Task) -> Result<String, Failure> {
         let checked = self.policy.check_url(&task.url)?;
         headers::check(&task.headers)?;
+        check_size(task)?;
         task.checksum.as_deref().map(Promised::parse).transpose()?;
         self.file_types.check_extension(extension(&checked.url, task).as_deref())?;
         self.object_path(&checked.url, task)
@@ -416,6 +420,22 @@ pub(crate) fn cut(mut text: String, bytes: usize) -> String {
     let end = (0..=bytes.min(text.len())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
     text.truncate(end);
     text
+}
+
+/// Refuses an attachment of which the event says more than fits into one record, wherever its task goes.
+fn check_size(task: &Task) -> Result<(), Failure> {
+    let columns = task.columns.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    let texts = [&task.file_name, &task.checksum, &task.event_time].into_iter().flatten().map(String::len).sum::<usize>();
+    match columns + texts + task.url.len() {
+        0..=TASK_BYTES => Ok(()),
+        bytes => Err(Failure::new(
+            Class::Rejected,
+            Reason::TooLarge,
+            format!(
+                "the event says {bytes} bytes of the attachment (URL, file name, columns); at most {TASK_BYTES} are accepted"
+            ),
+        )),
+    }
 }
 
 pub(crate) fn poison(message: impl Into<String>) -> Failure {

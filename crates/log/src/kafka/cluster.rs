@@ -11,7 +11,7 @@ use rdkafka::error::KafkaError;
 
 use super::context::Told;
 use super::fault;
-use super::native::{self, Committed, End, TopicId};
+use super::native::{self, End, TopicId};
 use super::settings::Settings;
 
 /// The longest wait for an answer.
@@ -71,11 +71,6 @@ impl Cluster {
     /// The ids of those of these topics that are there.
     pub(super) fn ids(&self, topics: &[&str], patience: Duration) -> Result<BTreeMap<String, TopicId>, LogError> {
         native::topic_ids(self.admin.inner(), topics, patience).map_err(|code| fault::of("describing", "topics", code))
-    }
-
-    /// What a group has committed, by its whole name.
-    pub(super) fn committed(&self, group: &str) -> Result<Vec<Committed>, LogError> {
-        native::committed(self.admin.inner(), group, ANSWER).map_err(|code| fault::of("reading the positions of", group, code))
     }
 
     /// Where these partitions begin and end; those that are not there are left out.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rdkafka::bindings as rd;
 use rdkafka::client::{Client, ClientContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{IsError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
@@ -137,11 +138,15 @@ pub(super) fn topic_ids<C: ClientContext>(
 }
 
 /// Everything that a group has committed. A group that nobody knows has committed nothing.
-pub(super) fn committed<C: ClientContext>(
-    client: &Client<C>,
+///
+/// Asks as a consumer: when the group's coordinator moves, librdkafka 2.12 looks for the group of the client that asks, and
+/// breaks down where it has none, as a producer or an admin client.
+pub(super) fn committed<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
     group: &str,
     timeout: Duration,
 ) -> Result<Vec<Committed>, RDKafkaErrorCode> {
+    let client = consumer.client();
     let group = CString::new(group).map_err(|_| RDKafkaErrorCode::InvalidGroupId)?;
     // SAFETY: the name is copied; without partitions all are meant.
     let request = unsafe { rd::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), ptr::null()) };

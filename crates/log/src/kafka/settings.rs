@@ -162,7 +162,11 @@ impl Settings {
     /// An onlooker, who belongs to no group.
     pub(super) fn onlooker(&self) -> ClientConfig {
         let mut config = self.reader(&self.group("onlooker"));
-        config.set("enable.partition.eof", "true").set("queued.max.messages.kbytes", "8192");
+        config
+            .set("enable.partition.eof", "true")
+            .set("queued.max.messages.kbytes", "8192")
+            // A request that waits for records of one partition would hold up the next one's.
+            .set("fetch.wait.max.ms", "10");
         self.finished(config)
     }
 

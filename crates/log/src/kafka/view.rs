@@ -13,7 +13,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use super::cluster::{ANSWER, Cluster, Place, made};
 use super::context::{Told, locked};
 use super::settings::Settings;
-use super::{fault, record};
+use super::{fault, native, record};
 
 /// A read returns at most about this many bytes, whatever its `max`; read on from the last offset.
 const READ_BYTES: usize = 16 << 20;
@@ -32,6 +32,8 @@ struct Inner {
     settings: Settings,
     cluster: Arc<Cluster>,
     readers: Box<Readers>,
+    /// The client that asks for positions.
+    asking: Mutex<Option<BaseConsumer<Told>>>,
     reading: Mutex<Option<Reading>>,
 }
 
@@ -43,7 +45,7 @@ struct Reading {
 
 impl KafkaView {
     pub(super) fn new(settings: Settings, cluster: Arc<Cluster>, readers: Box<Readers>) -> Self {
-        KafkaView { inner: Arc::new(Inner { settings, cluster, readers, reading: Mutex::new(None) }) }
+        KafkaView { inner: Arc::new(Inner { settings, cluster, readers, asking: Mutex::new(None), reading: Mutex::new(None) }) }
     }
 }
 
@@ -84,9 +86,18 @@ impl Inner {
 
     /// What a group has committed in topics that are still the ones that it read.
     fn positions(&self, group: &str, ids: &BTreeMap<String, String>) -> Result<Vec<Position>, LogError> {
-        let committed = self.cluster.committed(&self.settings.group(group))?;
-        let same = |one: &super::native::Committed| super::position::is_of(&one.metadata, ids.get(&one.topic));
-        let position = |one: super::native::Committed| Position {
+        let whole = self.settings.group(group);
+        let mut asking = locked(&self.asking);
+        if asking.is_none() {
+            *asking = Some(made(&self.settings.brokers, self.settings.onlooker().create_with_context(Told::default()))?);
+        }
+        let Some(client) = asking.as_ref() else { return Ok(Vec::new()) };
+        // What the client says unasked waits in its queue until somebody hears it.
+        while client.poll(Duration::ZERO).is_some() {}
+        let asked = native::committed(client, &whole, ANSWER);
+        let committed = asked.map_err(|code| fault::of("reading the positions of", &whole, code))?;
+        let same = |one: &native::Committed| super::position::is_of(&one.metadata, ids.get(&one.topic));
+        let position = |one: native::Committed| Position {
             group: group.to_owned(),
             partition: record::partition(&one.topic, one.partition),
             committed: u64::try_from(one.offset).unwrap_or(0),

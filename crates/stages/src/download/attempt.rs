@@ -25,6 +25,9 @@ use crate::ports::{Clock, Opened, Origin, Request, Store, StoreError, Upload};
 use crate::progress::Progress;
 use crate::refresh::Refresh;
 
+/// The longest header of an answer that goes into a result, in bytes: whatever an origin says, a result fits into a record.
+const HEADER_BYTES: usize = 1_024;
+
 /// What an attempt works with.
 pub(super) struct Tools {
     pub(super) origin: Arc<dyn Origin>,
@@ -145,10 +148,10 @@ async fn receive(
         url: task.url.clone(),
         blob_path: task.path.clone(),
         file_type,
-        content_type,
+        content_type: kept(content_type),
         bytes_downloaded: bytes,
         sha256: hex(&sha256),
-        etag,
+        etag: kept(etag),
         attempts: task.attempts + 1,
         event_time: task.event_time.clone(),
         ingested_at: task.ingested_at,
@@ -156,6 +159,11 @@ async fn receive(
         columns: task.columns.clone(),
     };
     Ok(Arrived { upload, sha256, stored, asked })
+}
+
+/// A header of the answer as it goes into the row: half of a long one would say something else.
+fn kept(value: Option<String>) -> Option<String> {
+    value.filter(|value| value.len() <= HEADER_BYTES)
 }
 
 /// Opens the task's URL, or a new one for it where it has expired.

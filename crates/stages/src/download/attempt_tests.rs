@@ -2,7 +2,6 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::BoxStream;
 use longshore_core::call::{Call, CallTemplate, Method, Pick};
 use longshore_core::file_type::{FileTypes, OnMismatch};
 use longshore_core::outcome::Class;
@@ -12,7 +11,8 @@ use longshore_core::source::{Identity, Mapping};
 use longshore_core::time::Micros;
 
 use super::*;
-use crate::ports::{Body, Lookup, ObjectMeta, Published};
+use crate::ports::{Body, Lookup};
+use crate::shelf::Shelf;
 
 /// When the URL of [`task`] expires.
 const AT: Micros = 1_141_889_120_000_000;
@@ -50,43 +50,6 @@ struct OneBody(Option<&'static [u8]>);
 impl Body for OneBody {
     async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         Ok(self.0.take().map(Bytes::from_static))
-    }
-}
-
-/// Keeps the paths that were published.
-#[derive(Default)]
-struct Shelf(Arc<Mutex<Vec<String>>>);
-
-struct Parcel(Arc<Mutex<Vec<String>>>);
-
-#[async_trait]
-impl Store for Shelf {
-    async fn begin(&self) -> Result<Box<dyn Upload>, StoreError> {
-        Ok(Box::new(Parcel(self.0.clone())))
-    }
-
-    async fn stat(&self, _: &str) -> Result<Option<ObjectMeta>, StoreError> {
-        Ok(None)
-    }
-
-    fn list(&self) -> BoxStream<'static, Result<ObjectMeta, StoreError>> {
-        Box::pin(futures::stream::empty())
-    }
-
-    async fn read(&self, _: &str) -> Result<Option<BoxStream<'static, Result<Bytes, StoreError>>>, StoreError> {
-        Ok(None)
-    }
-}
-
-#[async_trait]
-impl Upload for Parcel {
-    async fn write(&mut self, _: Bytes) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn publish(self: Box<Self>, path: &str, _: [u8; 32]) -> Result<Published, StoreError> {
-        self.0.lock().expect("shelf").push(path.to_owned());
-        Ok(Published { path: path.to_owned(), adopted: false })
     }
 }
 

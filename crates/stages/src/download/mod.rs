@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use longshore_core::format::{self, FormatError, HEADER_LIFE, Task};
+use longshore_core::format::{self, FormatError, Task};
 use longshore_core::hosts::{Breaking, Hosts, Signal, Standing, authority};
 use longshore_core::policy::expiry;
 use longshore_core::retry::{Hindrance, Ladder};
@@ -41,15 +41,17 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::StageError;
+use crate::letters::Post;
 use crate::patience::Patience;
 use crate::ports::{Clock, Consumer, Delivery, Epoch, Log, Origin, Partition, Received, Store};
 use crate::progress::Progress;
 use crate::record::poison;
 use crate::refresh::Refresh;
+use crate::told::At;
 use crate::topics::Topics;
 use sink::{Outgoing, Sink};
 use slots::Slots;
-use worker::{News, Worker};
+use worker::{Given, News, Worker};
 
 /// How long the head of a half-full window may run before the others pass it, unless the limits say otherwise.
 pub const STUCK: Duration = Duration::from_secs(30);
@@ -126,15 +128,16 @@ struct Job {
     partition: Partition,
     epoch: Epoch,
     offset: u64,
-    task: Arc<Task>,
+    given: Arc<Given>,
     running_since: Option<Instant>,
     /// Whether a copy of the task went ahead: then only success is told of the download that still runs.
     passed: Arc<AtomicBool>,
 }
 
 impl Job {
-    fn new(partition: Partition, epoch: Epoch, offset: u64, task: Arc<Task>) -> Self {
-        Job { partition, epoch, offset, task, running_since: None, passed: Arc::default() }
+    fn new(epoch: Epoch, given: Arc<Given>) -> Self {
+        let At { partition, offset } = given.at.clone();
+        Job { partition, epoch, offset, given, running_since: None, passed: Arc::default() }
     }
 }
 
@@ -166,7 +169,8 @@ impl Download {
         let (reports, done) = mpsc::channel(8);
         let (news_sender, news) = mpsc::channel(OUTCOMES);
         let worker = Arc::new(Worker::new(&self, outcomes, news_sender));
-        let sink = Sink { log: self.log.clone(), topics: worker::destinations(&topics, &self.ladder), patience };
+        let post = Post { log: self.log.clone(), store: self.store.clone(), patience };
+        let sink = Sink { post, topics: worker::destinations(&topics, &self.ladder) };
         let mut sink = tokio::spawn(sink.run(outgoing, reports));
         let mut running = Running {
             tracker: Tracker::new(self.limits.window),
@@ -235,7 +239,7 @@ impl Running {
             }
             job.running_since = Some(Instant::now());
             Progress::add(&self.stage.progress.in_flight, 1);
-            self.workers.spawn(self.worker.clone().run(id, job.task.clone(), job.passed.clone(), slot));
+            self.workers.spawn(self.worker.clone().run(id, job.given.clone(), job.passed.clone(), slot));
         }
         self.slots.leave();
     }
@@ -243,7 +247,7 @@ impl Running {
     /// A job whose partition is another's by now: the new owner does it.
     fn forget(&mut self, id: u64, now: Micros) {
         if let Some(job) = self.jobs.remove(&id) {
-            self.hosts.done(&authority(&job.task.url), Signal::Silent, now);
+            self.hosts.done(&authority(&job.given.task.url), Signal::Silent, now);
         }
     }
 
@@ -298,10 +302,10 @@ impl Running {
         };
         match task {
             Ok(mut task) => {
-                task.life = format::life_of(record.message.header(HEADER_LIFE));
-                let task = Arc::new(task);
-                self.jobs.insert(id, Job::new(partition, epoch, offset, task.clone()));
-                self.queue(id, &task);
+                task.take_headers(&record.message.headers);
+                let given = Arc::new(Given { task, at: At { partition, offset } });
+                self.jobs.insert(id, Job::new(epoch, given.clone()));
+                self.queue(id, &given.task);
             }
             Err(None) => {
                 self.tracker.finish(&partition, epoch, offset);
@@ -310,8 +314,9 @@ impl Running {
                 return Err(StageError(format!("task at offset {offset} of {partition}: {error}")));
             }
             Err(Some(error)) => {
-                self.jobs.insert(id, Job::new(partition, epoch, offset, Arc::default()));
-                self.bury(id, &record, &error);
+                let given = Given { task: Task::default(), at: At { partition: partition.clone(), offset } };
+                self.jobs.insert(id, Job::new(epoch, Arc::new(given)));
+                self.bury(id, &partition, &record, &error);
             }
         }
         Ok(())
@@ -346,9 +351,9 @@ impl Running {
     /// nowhere and keeps its place.
     fn move_off(&mut self, id: u64, why: Hindrance, delay: Duration) -> bool {
         let Some(job) = self.jobs.get_mut(&id) else { return false };
-        let Some((topic, message)) = self.worker.move_off(&job.task, why, delay) else { return false };
+        let Some((topic, parcel)) = self.worker.move_off(&job.given, why, delay) else { return false };
         job.passed.store(true, Relaxed);
-        self.workers.spawn(self.worker.clone().send(Outgoing { topic, message, job: id }));
+        self.workers.spawn(self.worker.clone().send(Outgoing { topic, parcel, job: id }));
         true
     }
 
@@ -362,10 +367,10 @@ impl Running {
         }
     }
 
-    fn bury(&mut self, id: u64, record: &Received, error: &FormatError) {
+    fn bury(&mut self, id: u64, partition: &Partition, record: &Received, error: &FormatError) {
         let stage = &self.stage;
-        let letter = poison(&stage.source.name, "pending", record, error, stage.clock.as_ref(), &stage.progress);
-        self.workers.spawn(self.worker.clone().send(Outgoing { topic: worker::DEAD_LETTERS, message: letter, job: id }));
+        let parcel = poison(&stage.source.name, partition, record, error, stage.clock.as_ref(), &stage.progress);
+        self.workers.spawn(self.worker.clone().send(Outgoing { topic: worker::DEAD_LETTERS, parcel, job: id }));
     }
 
     /// Lets held records in once their window is half empty again.
@@ -431,7 +436,7 @@ impl Running {
         let is_head = |job: &Job| job.offset == head && job.partition == *partition && !job.passed.load(Relaxed);
         let Some((&id, job)) = self.jobs.iter().find(|(_, job)| is_head(job)) else { return };
         let (stuck, now) = (self.stage.limits.stuck, self.stage.clock.now());
-        let (host, running_since) = (authority(&job.task.url).into_owned(), job.running_since);
+        let (host, running_since) = (authority(&job.given.task.url).into_owned(), job.running_since);
         match (running_since, self.hindrance(self.hosts.standing(&host, now))) {
             (Some(since), _) if since.elapsed() >= stuck => drop(self.move_off(id, Hindrance::Head, stuck)),
             (Some(_), Some((Hindrance::Dark, until, _))) => drop(self.move_off(id, Hindrance::Head, wait(until, now))),

@@ -1,14 +1,10 @@
 //! The download stage's way out: outcomes gathered into appends, each acknowledged before its task counts as done.
+//! What of a dead letter is too large for the log goes to the store before.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
-use longshore_core::format::{self, HEADER_LIFE};
 use tokio::sync::mpsc;
 
 use crate::StageError;
-use crate::patience::Patience;
-use crate::ports::{Log, Message};
+use crate::letters::{Parcel, Post};
 
 /// How many outcomes go into one round of appends.
 const BATCH: usize = 1_000;
@@ -17,16 +13,15 @@ const BATCH: usize = 1_000;
 pub(super) struct Outgoing {
     /// Where it goes: an index into [`Sink::topics`].
     pub(super) topic: usize,
-    pub(super) message: Message,
+    pub(super) parcel: Parcel,
     /// What is done once it is durable; nothing for a copy that was sent ahead of its task's end.
     pub(super) job: u64,
 }
 
 /// Appends outcomes and reports the jobs whose outcome is durable.
 pub(super) struct Sink {
-    pub(super) log: Arc<dyn Log>,
+    pub(super) post: Post,
     pub(super) topics: Vec<String>,
-    pub(super) patience: Patience,
 }
 
 impl Sink {
@@ -38,14 +33,14 @@ impl Sink {
     ) -> Result<(), StageError> {
         let mut round = Vec::with_capacity(BATCH);
         while outcomes.recv_many(&mut round, BATCH).await > 0 {
-            let mut by_topic: Vec<Vec<Message>> = self.topics.iter().map(|_| Vec::new()).collect();
+            let mut by_topic: Vec<Vec<Parcel>> = self.topics.iter().map(|_| Vec::new()).collect();
             let mut jobs = Vec::with_capacity(round.len());
             for outgoing in round.drain(..) {
-                by_topic[outgoing.topic].push(outgoing.message);
+                by_topic[outgoing.topic].push(outgoing.parcel);
                 jobs.push(outgoing.job);
             }
-            let appends = self.topics.iter().zip(by_topic).filter(|(_, batch)| !batch.is_empty());
-            let appends = appends.map(|(topic, batch)| self.append(topic, batch));
+            let appends = self.topics.iter().zip(by_topic);
+            let appends = appends.map(|(topic, batch)| self.post.append("appending outcomes", topic, batch));
             futures::future::try_join_all(appends).await?;
             if done.send(jobs).await.is_err() {
                 break;
@@ -53,14 +48,4 @@ impl Sink {
         }
         Ok(())
     }
-
-    async fn append(&self, topic: &str, batch: Vec<Message>) -> Result<(), StageError> {
-        self.patience.until_done("appending outcomes", || self.log.append(topic, batch.clone())).await
-    }
-}
-
-/// The message of a task, a result or a dead letter.
-pub(super) fn message<T: serde::Serialize>(trace_id: &str, life: u32, value: &T) -> Message {
-    let headers = if life == 0 { Vec::new() } else { vec![(HEADER_LIFE.to_owned(), Bytes::from(life.to_string()))] };
-    Message { key: Some(Bytes::from(trace_id.to_owned())), value: Some(format::encode(value).into()), headers }
 }

@@ -15,9 +15,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::Download;
 use super::attempt::{Arrived, Tools, Trouble, fetch, publish};
-use super::sink::{Outgoing, message};
+use super::sink::Outgoing;
+use crate::letters::Parcel;
+use crate::message;
 use crate::ports::StoreError;
 use crate::progress::Progress;
+use crate::told::{self, At};
 use crate::topics::Topics;
 
 /// Index of the results among the [`destinations`].
@@ -44,6 +47,12 @@ pub(super) enum News {
     SlotFreed { host: String, signal: Signal, park_until: Option<Micros> },
     /// The store needs a person.
     StoreBroken(String),
+}
+
+/// A task, and where it stands.
+pub(super) struct Given {
+    pub(super) task: Task,
+    pub(super) at: At,
 }
 
 /// What all workers share.
@@ -77,16 +86,17 @@ impl Worker {
     }
 
     /// Runs one job in its slot, frees the slot, and sends the outcome.
-    pub(super) async fn run(self: Arc<Self>, job: u64, task: Arc<Task>, passed: Arc<AtomicBool>, slot: OwnedSemaphorePermit) {
-        let fetched = AssertUnwindSafe(fetch(&self.tools, &task)).catch_unwind().await;
+    pub(super) async fn run(self: Arc<Self>, job: u64, given: Arc<Given>, passed: Arc<AtomicBool>, slot: OwnedSemaphorePermit) {
+        let task = &given.task;
+        let fetched = AssertUnwindSafe(fetch(&self.tools, task)).catch_unwind().await;
         let outcome = match fetched {
-            Ok(Ok(arrived)) => self.publish(arrived, &task, slot).await,
+            Ok(Ok(arrived)) => self.publish(arrived, &given, slot).await,
             Ok(Err(trouble)) => {
-                self.free_slot(&task, slot, said(&trouble), self.park_until(&trouble)).await;
+                self.free_slot(task, slot, said(&trouble), self.park_until(&trouble)).await;
                 Err(trouble)
             }
             Err(_) => {
-                self.free_slot(&task, slot, Signal::Silent, None).await;
+                self.free_slot(task, slot, Signal::Silent, None).await;
                 Err(Trouble::Task(Failure::new(Class::Transient, Reason::Internal, "the download panicked")))
             }
         };
@@ -98,30 +108,25 @@ impl Worker {
             {
                 None
             }
-            Err(Trouble::Task(failure) | Trouble::Elsewhere(failure)) => Some(self.failed(&task, &failure)),
-            Err(Trouble::Store(StoreError::Unavailable(error))) => Some(self.store_away(&task, &error)),
+            Err(Trouble::Task(failure) | Trouble::Elsewhere(failure)) => Some(self.failed(&given, &failure)),
+            Err(Trouble::Store(StoreError::Unavailable(error))) => Some(self.store_away(&given, &error)),
             Err(Trouble::Store(StoreError::Name(error))) => {
-                Some(self.failed(&task, &Failure::new(Class::Permanent, Reason::Internal, error)))
+                Some(self.failed(&given, &Failure::new(Class::Permanent, Reason::Internal, error)))
             }
             Err(Trouble::Store(StoreError::Fatal(error))) => {
                 let _ = self.news.send(News::StoreBroken(error)).await;
                 None
             }
         };
-        if let Some((topic, message)) = outgoing {
-            self.send(Outgoing { topic, message, job }).await;
+        if let Some((topic, parcel)) = outgoing {
+            self.send(Outgoing { topic, parcel, job }).await;
         }
     }
 
-    async fn publish(
-        &self,
-        arrived: Arrived,
-        task: &Task,
-        slot: OwnedSemaphorePermit,
-    ) -> Result<(usize, crate::ports::Message), Trouble> {
+    async fn publish(&self, arrived: Arrived, given: &Given, slot: OwnedSemaphorePermit) -> Result<(usize, Parcel), Trouble> {
         // The slot is kept until there is room to wait for the disk: that is how a slow disk slows the downloads.
         let room = self.publishing.acquire().await;
-        self.free_slot(task, slot, arrived.signal(), None).await;
+        self.free_slot(&given.task, slot, arrived.signal(), None).await;
         let progress = &self.tools.progress;
         Progress::add(&progress.publishing, 1);
         let published = publish(arrived).await;
@@ -130,7 +135,8 @@ impl Worker {
         let stored = published?;
         Progress::add(&progress.stored, 1);
         Progress::add(&progress.stored_bytes, stored.bytes_downloaded);
-        Ok((RESULTS, message(&task.trace_id, task.life, &stored)))
+        told::stored(&given.at, &stored);
+        Ok((RESULTS, message::of_task(&given.task, &stored).into()))
     }
 
     async fn free_slot(&self, task: &Task, slot: OwnedSemaphorePermit, signal: Signal, park_until: Option<Micros>) {
@@ -149,50 +155,56 @@ impl Worker {
         Some(self.tools.clock.now().saturating_add(wait))
     }
 
-    fn failed(&self, task: &Task, failure: &Failure) -> (usize, crate::ports::Message) {
-        let (mut task, waits) = (task.clone(), task.waits);
+    fn failed(&self, given: &Given, failure: &Failure) -> (usize, Parcel) {
+        let (mut task, waits) = (given.task.clone(), given.task.waits);
         let now = self.tools.clock.now();
         match retry::after(&self.ladder, &mut task, failure, now) {
             Next::Tier(index) => {
                 let progress = &self.tools.progress;
                 Progress::add(if task.waits > waits { &progress.waits } else { &progress.retries }, 1);
-                (tier(index), message(&task.trace_id, task.life, &task))
+                told::retry(&given.at, &task, failure, self.tier_ms(index));
+                (tier(index), message::of_task(&task, &task).into())
             }
-            Next::DeadLetter => self.dead_letter(task, failure, now),
+            Next::DeadLetter => self.dead_letter(&given.at, task, failure, now),
         }
     }
 
+    fn tier_ms(&self, index: usize) -> u64 {
+        self.ladder.delays.get(index).map_or(0, |delay| delay.as_millis() as u64)
+    }
+
     /// The dead letter of a task that ends with this failure.
-    pub(super) fn dead_letter(&self, task: Task, failure: &Failure, now: Micros) -> (usize, crate::ports::Message) {
-        let letter = DeadLetter::of_task(task, ErrorNote::of(failure, now));
+    pub(super) fn dead_letter(&self, at: &At, task: Task, failure: &Failure, now: Micros) -> (usize, Parcel) {
+        let letter = DeadLetter::of_task(task.clone(), ErrorNote::of(failure, now));
         self.tools.progress.count_failure(letter.status, letter.error.reason);
-        let (trace_id, life) = letter.task.as_ref().map(|t| (t.trace_id.clone(), t.life)).unwrap_or_default();
-        (DEAD_LETTERS, message(&trace_id, life, &letter))
+        told::dead_letter(at, &letter);
+        (DEAD_LETTERS, Parcel::letter_of(&task, letter))
     }
 
     /// The store is away: no fault of the task, which waits without an attempt spent.
-    fn store_away(&self, task: &Task, error: &str) -> (usize, crate::ports::Message) {
-        tracing::warn!(%error, media_id = %task.media_id, "the store is away");
-        self.move_off(task, Hindrance::Store, STORE_AWAY).unwrap_or_else(|| {
+    fn store_away(&self, given: &Given, error: &str) -> (usize, Parcel) {
+        tracing::warn!(%error, media_id = %given.task.media_id, "the store is away");
+        self.move_off(given, Hindrance::Store, STORE_AWAY).unwrap_or_else(|| {
             let failure = Failure::new(Class::Transient, Reason::Internal, format!("the store is away: {error}"));
-            self.dead_letter(task.clone(), &failure, self.tools.clock.now())
+            self.dead_letter(&given.at, given.task.clone(), &failure, self.tools.clock.now())
         })
     }
 
     /// Where a task goes that is in the way of others, or cannot be served now; nothing where it can go nowhere.
-    pub(super) fn move_off(&self, task: &Task, why: Hindrance, delay: Duration) -> Option<(usize, crate::ports::Message)> {
-        let (mut task, attempts, now) = (task.clone(), task.attempts, self.tools.clock.now());
+    pub(super) fn move_off(&self, given: &Given, why: Hindrance, delay: Duration) -> Option<(usize, Parcel)> {
+        let (mut task, attempts, now) = (given.task.clone(), given.task.attempts, self.tools.clock.now());
         match retry::move_off(&self.ladder, &mut task, why, delay, now)? {
             Next::Tier(index) => {
                 let progress = &self.tools.progress;
                 Progress::add(if task.attempts > attempts { &progress.retries } else { &progress.moved }, 1);
-                Some((tier(index), message(&task.trace_id, task.life, &task)))
+                told::moved(&given.at, &task, why, self.tier_ms(index));
+                Some((tier(index), message::of_task(&task, &task).into()))
             }
             // It runs: its own end decides.
             Next::DeadLetter if why == Hindrance::Head => None,
             Next::DeadLetter => {
                 let failure = why.failure();
-                Some(self.dead_letter(task, &failure, now))
+                Some(self.dead_letter(&given.at, task, &failure, now))
             }
         }
     }
