@@ -22,6 +22,11 @@ fn top(lines: &str) -> String {
     format!("{RIGHT}{lines}\n")
 }
 
+/// The right one with a log on Kafka and a property of it in line 8.
+fn kafka(property: &str) -> String {
+    format!("{RIGHT}log: kafka://broker-1:9092\nkafka:\n  properties:\n    {property}\n")
+}
+
 /// The right one with a further source from line 5 on.
 fn second(lines: &str) -> String {
     let indented: String =
@@ -148,7 +153,7 @@ fn wrong_kinds() {
 #[test]
 fn wrong_values() {
     let refresh = |lines: &str| source(&format!("refresh:\n{}", lines.lines().map(|l| format!("  {l}\n")).collect::<String>()));
-    let cases: [Case; 36] = [
+    let cases: [Case; 41] = [
         ("a name with capitals", RIGHT.replace("name: xact", "name: Xact"), "2:11: sources[0].name", "take small letters"),
         ("a topic with a space", source("topic: my events"), "5:12: sources[0].topic", "take letters, digits"),
         (
@@ -208,7 +213,22 @@ fn wrong_values() {
         ("when without what", source("when: {equals: claim}"), "5:5: sources[0].when", "either header or field"),
         ("when with both", source("when: {header: a, field: b, equals: c}"), "5:5: sources[0].when", "either header or field"),
         ("when of nothing", source("when: {field: type, equals: []}"), "5:33: sources[0].when.equals", "name the values"),
-        ("a log on Kafka", top("log: kafka://broker-1:9092"), "5:6: log", "this version has the embedded log only"),
+        ("a log on Kafka without brokers", top("log: kafka://"), "5:6: log", "kafka://broker-1:9092,broker-2:9092"),
+        ("a broker's port that is none", top("log: kafka://broker-1:90920"), "5:6: log", "names no brokers"),
+        ("a setting of ours", kafka("acks: '1'"), "8:5: kafka.properties.acks", "may still be lost"),
+        ("a setting that commits", kafka("enable.auto.commit: 'true'"), "8:5: kafka.properties.enable.auto.commit", "remove it"),
+        (
+            "a setting that nobody knows",
+            kafka("sesion.timeout.ms: '6000'"),
+            "8:5: kafka.properties.sesion.timeout.ms",
+            "no such setting",
+        ),
+        (
+            "a setting's value",
+            kafka("session.timeout.ms: soon"),
+            "8:5: kafka.properties.session.timeout.ms",
+            "does not take this value",
+        ),
         ("a level for a log", top("log: debug"), "5:6: log", "is set by LONGSHORE_TRACING"),
         ("another file for the log", top("log: sqlite:./lake/events.sqlite"), "5:6: log", "write sqlite:DIRECTORY/log.db"),
         ("kafka without Kafka", top("kafka: {group_prefix: x}"), "5:1: kafka", "remove the section"),

@@ -135,10 +135,10 @@ async fn two_stages_share_the_slots_and_both_finish() {
     assert!(took < Duration::from_secs(13), "200 downloads of 100 ms, two at a time, took {took:?}");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_revoked_partition_is_done_again_by_its_new_owner_and_the_old_one_changes_nothing() {
+/// Five downloads of this length are under way when their partition is taken away; returns how often each was asked for.
+async fn asked_around_a_rebalance(length: Duration) -> Vec<usize> {
     let mut world = World::new(0, tiers(&[1])).await;
-    world.origin.answer("https://slow", &[Answer::File(Duration::from_secs(3)), FILE]);
+    world.origin.answer("https://slow", &[Answer::File(length), FILE]);
     let slow = urls("slow", 5);
     world.send(slow.clone()).await;
     world.start();
@@ -146,10 +146,21 @@ async fn a_revoked_partition_is_done_again_by_its_new_owner_and_the_old_one_chan
     world.start_one(Stage::Download);
     world.pass(Duration::from_millis(100)).await;
     world.log.rebalance("urls.download");
-    world.pass(Duration::from_secs(1)).await;
-    assert!(slow.iter().all(|url| world.origin.asked(url).len() == 2), "the new owner begins anew");
+    world.pass(Duration::from_secs(4)).await;
+    let asked = slow.iter().map(|url| world.origin.asked(url).len()).collect();
     world.finish(MINUTE).await;
-    world.pass(Duration::from_secs(5)).await;
+    world.pass(Duration::from_secs(20)).await;
     world.check();
     assert_eq!(world.restarts, 0, "{:?}", world.last_error);
+    asked
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_is_given_up_once_what_is_under_way_there_is_done_and_nobody_does_it_again() {
+    assert_eq!(asked_around_a_rebalance(Duration::from_millis(2_500)).await, [1; 5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_takes_too_long_for_a_rebalance_is_done_again_by_the_new_owner_and_the_old_one_changes_nothing() {
+    assert_eq!(asked_around_a_rebalance(Duration::from_secs(12)).await, [2; 5]);
 }

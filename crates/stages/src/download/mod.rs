@@ -19,6 +19,7 @@
 //! Promises: 1, 3, 4, 5, 7, 8.
 
 mod attempt;
+mod leaving;
 mod sink;
 mod slots;
 mod worker;
@@ -49,6 +50,7 @@ use crate::record::poison;
 use crate::refresh::Refresh;
 use crate::told::At;
 use crate::topics::Topics;
+use leaving::Leaving;
 use sink::{Outgoing, Sink};
 use slots::Slots;
 use worker::{Given, News, Worker};
@@ -152,6 +154,8 @@ struct Running {
     slots: Slots,
     /// Records that came while their window was full; their partition is paused.
     held: HashMap<Partition, (Epoch, VecDeque<Received>)>,
+    /// Partitions that are being given up.
+    leaving: Leaving,
     workers: JoinSet<()>,
     worker: Arc<Worker>,
     news: mpsc::Receiver<News>,
@@ -181,6 +185,7 @@ impl Download {
             jobs: HashMap::new(),
             next_job: 0,
             held: HashMap::new(),
+            leaving: Leaving::default(),
             workers: JoinSet::new(),
             worker,
             news,
@@ -213,6 +218,7 @@ impl Running {
                 Some(jobs) = self.done.recv() => {
                     finish(&mut self.jobs, &mut self.tracker, jobs);
                     self.readmit()?;
+                    self.release_left().await?;
                 }
                 Some(news) = self.news.recv() => self.hear(news)?,
                 Some(ended) = self.workers.join_next(), if !self.workers.is_empty() => unbroken(ended)?,
@@ -233,7 +239,7 @@ impl Running {
             let Some(slot) = self.slots.take() else { return };
             let Some(id) = self.hosts.pop(now) else { continue };
             let Some(job) = self.jobs.get_mut(&id) else { continue };
-            if self.tracker.watermark(&job.partition, job.epoch).is_none() {
+            if self.leaving.has(&job.partition) || self.tracker.watermark(&job.partition, job.epoch).is_none() {
                 self.forget(id, now);
                 continue;
             }
@@ -244,7 +250,7 @@ impl Running {
         self.slots.leave();
     }
 
-    /// A job whose partition is another's by now: the new owner does it.
+    /// A job whose partition is another's by now, or soon: the new owner does it.
     fn forget(&mut self, id: u64, now: Micros) {
         if let Some(job) = self.jobs.remove(&id) {
             self.hosts.done(&authority(&job.given.task.url), Signal::Silent, now);
@@ -258,12 +264,7 @@ impl Running {
                 self.tracker.assign(partition, epoch, position);
             }
             Delivery::Records { partition, epoch, records } => self.admit(&partition, epoch, records.into())?,
-            Delivery::Revoked { partition, epoch } => {
-                self.commit().await?;
-                self.tracker.revoke(&partition, epoch);
-                self.held.remove(&partition);
-                self.consumer.release(&partition, epoch).await?;
-            }
+            Delivery::Revoked { partition, epoch } => self.leave(partition, epoch).await?,
         }
         Ok(())
     }
@@ -410,7 +411,8 @@ impl Running {
         let now = self.stage.clock.now();
         self.stage.progress.parked.store(self.hosts.parked(now) as u64, Relaxed);
         self.pass_stuck_heads();
-        self.commit().await
+        self.commit().await?;
+        self.release_left().await
     }
 
     async fn commit(&mut self) -> Result<(), StageError> {

@@ -25,8 +25,9 @@ use crate::place::Place;
 pub(crate) use call::Enriching;
 pub use http::Http;
 
-/// Offsets in a partition's window.
+/// Offsets in a partition's window, with the embedded log, which has one partition, and with Kafka, which has many.
 const WINDOW: usize = 4_096;
+const WINDOW_ON_KAFKA: usize = 1_024;
 /// Bodies that are complete and wait for their sync, for each source.
 const PUBLISHING: usize = 1_024;
 /// The most bytes of records in one commit, about.
@@ -44,7 +45,7 @@ pub struct Ready {
 /// Makes a configuration ready, or says everything that is wrong with it.
 pub(crate) fn ready(loaded: Loaded, purpose: Purpose) -> Result<Ready, ConfigErrors> {
     let Loaded { file, top, mut found, around } = loaded;
-    let limits = limits(&top, &mut found);
+    let mut limits = limits(&top, &mut found);
     let timeouts = timeouts(&top, &mut found);
     let http = http::read(&top, &mut found);
     let places = place::read(&top, &around.directory, &mut found);
@@ -59,6 +60,9 @@ pub(crate) fn ready(loaded: Loaded, purpose: Purpose) -> Result<Ready, ConfigErr
         let missing = Problem { at: super::At::START, key: String::new(), message: "is not complete".to_owned() };
         return Err(ConfigErrors { file, errors: vec![missing], warnings });
     };
+    if places.log.directory().is_none() {
+        limits.window = WINDOW_ON_KAFKA;
+    }
     let (lanes, setups) = sources.into_iter().filter_map(source::Drafted::complete).unzip();
     let record = top.section("record");
     let gather = |freshness| Gather {
