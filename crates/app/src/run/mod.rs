@@ -208,11 +208,11 @@ impl Drive<'_> {
                     Some(Ok(())) => return Err(anyhow!("a stage ended although nobody asked it to: please report it")),
                     None => return Err(anyhow!("no stage runs")),
                 },
-                _ = every.tick() => {
-                    for line in rates.lines(self.world).await? {
-                        self.voice.say(&line);
-                    }
-                }
+                // A log that does not answer just now is the stages' matter, and no reason to stop.
+                _ = every.tick() => match rates.lines(self.world).await {
+                    Ok(lines) => lines.iter().for_each(|line| self.voice.say(line)),
+                    Err(error) => self.voice.warn(&format!("how far it is cannot be told: {error:#}")),
+                },
             }
         }
     }
