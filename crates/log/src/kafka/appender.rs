@@ -130,10 +130,14 @@ impl Appender {
             return Ok(());
         }
         let cluster = self.cluster.clone();
-        let topics = super::blocking(move || cluster.topics(ANSWER)).await?;
-        let mut known = locked(&self.known);
-        known.extend(topics.into_keys());
-        if known.contains(topic) { Ok(()) } else { Err(fault::no_topic(topic)) }
+        let wanted = topic.to_owned();
+        let topics = super::blocking(move || {
+            let topics = cluster.topics(ANSWER)?;
+            if topics.contains_key(&wanted) { Ok(topics) } else { Err(cluster.missing(&wanted)) }
+        });
+        let topics = topics.await?;
+        locked(&self.known).extend(topics.into_keys());
+        Ok(())
     }
 
     fn client(&self) -> Result<Arc<Client>, LogError> {
