@@ -158,7 +158,7 @@ impl Appender {
             if present.as_ref().is_some_and(|present| Arc::ptr_eq(present, client)) {
                 *present = None;
             }
-            return LogError::Unavailable(format!("appending to {topic} on Kafka: {fatal}: it is tried again with a new client"));
+            return LogError::Unavailable(format!("appending to {topic} on Kafka: {fatal}: a new client takes its place"));
         }
         fault::of("appending to", topic, code)
     }

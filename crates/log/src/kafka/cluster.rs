@@ -109,7 +109,8 @@ impl Cluster {
             Some((code, reason)) => match fault::of("asking", &what, code) {
                 LogError::Fatal(text) => LogError::Fatal(text),
                 LogError::Unavailable(_) => {
-                    LogError::Unavailable(format!("Kafka does not answer at {}: {reason}: it is tried again", self.brokers))
+                    let (brokers, reason) = (&self.brokers, short(&reason));
+                    LogError::Unavailable(format!("Kafka does not answer at {brokers}: {reason}"))
                 }
             },
             None => fault::of_error("asking", &what, error),
@@ -135,6 +136,13 @@ impl Cluster {
         });
         Ok(both.collect())
     }
+}
+
+/// The gist of what the client says of a connection, which begins with the broker's name and ends with its own history.
+fn short(reason: &str) -> &str {
+    let end = reason.find(" (after ").unwrap_or(reason.len());
+    let begin = reason.find("bootstrap: ").map_or(0, |at| at + "bootstrap: ".len());
+    reason.get(begin..end).unwrap_or(reason)
 }
 
 /// What could not be made because of its settings.

@@ -45,10 +45,10 @@ impl Told {
             return;
         }
         match level {
-            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 tracing::warn!(target: "longshore_log::librdkafka", facility, "{message}");
             }
-            RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => {
+            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => {
                 tracing::info!(target: "longshore_log::librdkafka", facility, "{message}");
             }
             RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
