@@ -202,3 +202,17 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
     let rust = files.into_iter().filter(|path| path.extension().is_some_and(|e| e == "rs"));
     rust.chain(dirs.iter().flat_map(|dir| sources(dir))).collect()
 }
+
+/// The one module that may hold `unsafe` code.
+const UNSAFE: &str = "crates/log/src/kafka/native.rs";
+
+#[test]
+fn unsafe_code_is_in_one_module() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let listed = Command::new("git").args(["ls-files", "crates/*.rs"]).current_dir(&root).output().unwrap();
+    let files = String::from_utf8(listed.stdout).unwrap();
+    let allows =
+        |file: &&str| std::fs::read_to_string(root.join(file)).is_ok_and(|text| text.contains(concat!("allow(unsafe", "_code)")));
+    assert_eq!(files.lines().filter(allows).collect::<Vec<_>>(), [UNSAFE]);
+    assert!(std::fs::read_to_string(root.join("Cargo.toml")).unwrap().contains("unsafe_code = \"deny\""));
+}

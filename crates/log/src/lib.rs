@@ -1,4 +1,6 @@
-//! The log between the stages, embedded: one SQLite file, nothing to install.
+//! The log between the stages: embedded in one SQLite file, with nothing to install, or on Apache Kafka ([`kafka`]).
+//!
+//! Of the embedded log:
 //!
 //! **Owns** the file `log.db` and its directory lock, the durability of what is appended and committed, the groups and their
 //! assignments, the trimming of what every group is done with. **Does not own** what the records mean, nor when to commit.

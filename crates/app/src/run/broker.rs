@@ -40,11 +40,9 @@ pub(super) async fn wait(log: &KafkaLog, plan: &Plan, draining: &CancellationTok
                     return Ok(Some(found.into_keys().collect()));
                 }
                 if missing_since.get_or_insert_with(Instant::now).elapsed() >= MISSING {
-                    bail!(
-                        "Kafka has no topic {}: make what is missing with longshore topics create -c {}",
-                        missing.join(", "),
-                        plan.place.root.display()
-                    );
+                    let why = log.why_missing(&missing[0]).await;
+                    let (all, file) = (missing.join(", "), plan.place.root.display());
+                    bail!("{why}; not there are: {all} (longshore topics create -c {file})");
                 }
             }
             Err(LogError::Unavailable(why)) if said.is_none_or(|at| at.elapsed() >= SAY_EVERY) => {

@@ -130,10 +130,14 @@ impl Appender {
             return Ok(());
         }
         let cluster = self.cluster.clone();
-        let topics = super::blocking(move || cluster.topics(ANSWER)).await?;
-        let mut known = locked(&self.known);
-        known.extend(topics.into_keys());
-        if known.contains(topic) { Ok(()) } else { Err(fault::no_topic(topic)) }
+        let wanted = topic.to_owned();
+        let topics = super::blocking(move || {
+            let topics = cluster.topics(ANSWER)?;
+            if topics.contains_key(&wanted) { Ok(topics) } else { Err(cluster.missing(&wanted)) }
+        });
+        let topics = topics.await?;
+        locked(&self.known).extend(topics.into_keys());
+        Ok(())
     }
 
     fn client(&self) -> Result<Arc<Client>, LogError> {
@@ -154,7 +158,7 @@ impl Appender {
             if present.as_ref().is_some_and(|present| Arc::ptr_eq(present, client)) {
                 *present = None;
             }
-            return LogError::Unavailable(format!("appending to {topic} on Kafka: {fatal}: it is tried again with a new client"));
+            return LogError::Unavailable(format!("appending to {topic} on Kafka: {fatal}: a new client takes its place"));
         }
         fault::of("appending to", topic, code)
     }

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use longshore_stages::ports::LogError;
 use rdkafka::admin::AdminClient;
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
 
 use super::context::Told;
 use super::fault;
-use super::native::{self, End, TopicId};
+use super::native::{self, Committed, End, TopicId};
 use super::settings::Settings;
 
 /// The longest wait for an answer.
@@ -22,6 +24,9 @@ pub(super) type Place = (String, i32);
 
 /// A connection to the cluster.
 pub(super) struct Cluster {
+    /// Asks. A consumer, since such a client can be heard: it says why no broker answers.
+    client: BaseConsumer<Told>,
+    /// Makes and describes topics.
     admin: AdminClient<Told>,
     brokers: String,
 }
@@ -29,8 +34,9 @@ pub(super) struct Cluster {
 impl Cluster {
     /// A client; nothing is dialled yet.
     pub(super) fn new(settings: &Settings) -> Result<Self, LogError> {
+        let client = made(&settings.brokers, settings.onlooker().create_with_context(Told::default()))?;
         let admin = made(&settings.brokers, settings.admin().create_with_context(Told::default()))?;
-        Ok(Cluster { admin, brokers: settings.brokers.clone() })
+        Ok(Cluster { client, admin, brokers: settings.brokers.clone() })
     }
 
     pub(super) fn admin(&self) -> &AdminClient<Told> {
@@ -39,7 +45,7 @@ impl Cluster {
 
     /// All topics with their partitions.
     pub(super) fn topics(&self, patience: Duration) -> Result<BTreeMap<String, Vec<i32>>, LogError> {
-        let metadata = self.admin.inner().fetch_metadata(None, patience).map_err(|error| self.unreachable(&error))?;
+        let metadata = self.metadata(None, patience)?;
         let topic = |topic: &rdkafka::metadata::MetadataTopic| {
             let partitions = topic.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect();
             (topic.name().to_owned(), partitions)
@@ -47,9 +53,51 @@ impl Cluster {
         Ok(metadata.topics().iter().filter(|one| !one.partitions().is_empty()).map(topic).collect())
     }
 
+    /// Why a topic is not among those that the cluster shows: it is not there, or we may not see it.
+    pub(super) fn missing(&self, topic: &str) -> LogError {
+        let said = self.metadata(Some(topic), ANSWER);
+        match said.map(|metadata| metadata.topics().first().and_then(|found| found.error())) {
+            Ok(Some(code)) => match RDKafkaErrorCode::from(code) {
+                RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => fault::no_topic(topic),
+                code => fault::of("looking for the topic", topic, code),
+            },
+            Ok(None) => fault::no_topic(topic),
+            Err(error) => error,
+        }
+    }
+
+    /// Of one topic, or of all.
+    fn metadata(&self, topic: Option<&str>, patience: Duration) -> Result<Metadata, LogError> {
+        let asked = self.client.fetch_metadata(topic, patience);
+        self.hear();
+        match asked {
+            Ok(metadata) => {
+                self.client.context().answered();
+                Ok(metadata)
+            }
+            Err(error) => Err(self.unreachable(&error)),
+        }
+    }
+
+    /// Hears what the client has to say unasked.
+    fn hear(&self) {
+        loop {
+            let heard = self.client.context().count();
+            if self.client.poll(Duration::ZERO).is_none() && self.client.context().count() == heard {
+                return;
+            }
+        }
+    }
+
+    /// What a group has committed, by its whole name.
+    pub(super) fn committed(&self, group: &str) -> Result<Vec<Committed>, LogError> {
+        self.hear();
+        native::committed(&self.client, group, ANSWER).map_err(|code| fault::of("reading the positions of", group, code))
+    }
+
     /// The fewest replicas that any partition of each topic has.
     pub(super) fn replicas(&self) -> Result<BTreeMap<String, usize>, LogError> {
-        let metadata = self.admin.inner().fetch_metadata(None, ANSWER).map_err(|error| self.unreachable(&error))?;
+        let metadata = self.metadata(None, ANSWER)?;
         let fewest = |topic: &rdkafka::metadata::MetadataTopic| topic.partitions().iter().map(|p| p.replicas().len()).min();
         Ok(metadata.topics().iter().filter_map(|topic| Some((topic.name().to_owned(), fewest(topic)?))).collect())
     }
@@ -57,11 +105,12 @@ impl Cluster {
     /// The error of a cluster that cannot be asked, with the reason that the client has for it.
     fn unreachable(&self, error: &KafkaError) -> LogError {
         let what = format!("the brokers {}", self.brokers);
-        match self.admin.inner().context().last_error() {
+        match self.client.context().last_error() {
             Some((code, reason)) => match fault::of("asking", &what, code) {
                 LogError::Fatal(text) => LogError::Fatal(text),
                 LogError::Unavailable(_) => {
-                    LogError::Unavailable(format!("Kafka does not answer at {}: {reason}: it is tried again", self.brokers))
+                    let (brokers, reason) = (&self.brokers, short(&reason));
+                    LogError::Unavailable(format!("Kafka does not answer at {brokers}: {reason}"))
                 }
             },
             None => fault::of_error("asking", &what, error),
@@ -70,13 +119,13 @@ impl Cluster {
 
     /// The ids of those of these topics that are there.
     pub(super) fn ids(&self, topics: &[&str], patience: Duration) -> Result<BTreeMap<String, TopicId>, LogError> {
-        native::topic_ids(self.admin.inner(), topics, patience).map_err(|code| fault::of("describing", "topics", code))
+        native::topic_ids(self.client.client(), topics, patience).map_err(|code| fault::of("describing", "topics", code))
     }
 
     /// Where these partitions begin and end; those that are not there are left out.
     pub(super) fn bounds(&self, partitions: &[Place]) -> Result<BTreeMap<Place, (u64, u64)>, LogError> {
         let ask = |end| {
-            native::ends(self.admin.inner(), partitions, end, ANSWER)
+            native::ends(self.client.client(), partitions, end, ANSWER)
                 .map_err(|code| fault::of("reading the bounds of", "partitions", code))
         };
         let (begins, ends) = (ask(End::Earliest)?, ask(End::Latest)?);
@@ -87,6 +136,13 @@ impl Cluster {
         });
         Ok(both.collect())
     }
+}
+
+/// The gist of what the client says of a connection, which begins with the broker's name and ends with its own history.
+fn short(reason: &str) -> &str {
+    let end = reason.find(" (after ").unwrap_or(reason.len());
+    let begin = reason.find("bootstrap: ").map_or(0, |at| at + "bootstrap: ".len());
+    reason.get(begin..end).unwrap_or(reason)
 }
 
 /// What could not be made because of its settings.

@@ -28,9 +28,14 @@ impl Told {
         self.count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The last error, with the library's words on it.
+    /// The last error since a broker last answered, with the library's words on it.
     pub(super) fn last_error(&self) -> Option<(RDKafkaErrorCode, String)> {
         locked(&self.last).clone()
+    }
+
+    /// A broker has answered.
+    pub(super) fn answered(&self) {
+        *locked(&self.last) = None;
     }
 
     fn line(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -40,10 +45,10 @@ impl Told {
             return;
         }
         match level {
-            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 tracing::warn!(target: "longshore_log::librdkafka", facility, "{message}");
             }
-            RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => {
+            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => {
                 tracing::info!(target: "longshore_log::librdkafka", facility, "{message}");
             }
             RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
@@ -55,7 +60,8 @@ impl Told {
     fn failure(&self, error: &KafkaError, reason: &str) {
         self.heard();
         tracing::debug!(%error, reason, "the Kafka client reports an error");
-        if let Some(code) = error.rdkafka_error_code() {
+        // That all brokers are down follows from each one's reason, which says more.
+        if let Some(code) = error.rdkafka_error_code().filter(|code| *code != RDKafkaErrorCode::AllBrokersDown) {
             *locked(&self.last) = Some((code, reason.to_owned()));
         }
     }

@@ -16,7 +16,7 @@ pub(super) fn of(doing: &str, what: &str, code: Code) -> LogError {
 pub(super) fn of_error(doing: &str, what: &str, error: &KafkaError) -> LogError {
     match error.rdkafka_error_code() {
         Some(code) => of(doing, what, code),
-        None => LogError::Unavailable(format!("{doing} {what} on Kafka: {error}: it is tried again")),
+        None => LogError::Unavailable(format!("{doing} {what} on Kafka: {error}")),
     }
 }
 
@@ -67,16 +67,14 @@ fn remedy(code: Code) -> Remedy {
             Wait("the topic is not there; it is waited for, make it with longshore topics create")
         }
         Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => {
-            Wait("fewer brokers are in sync than the topic's min.insync.replicas asks for; it is tried again")
+            Wait("fewer brokers are in sync than the topic's min.insync.replicas asks for; bring one back")
         }
-        Code::QueueFull => Wait("what waits to be sent fills the memory for it; it is tried again"),
+        Code::QueueFull => Wait("what waits to be sent fills the memory for it; the brokers take less than comes"),
         Code::AllBrokersDown | Code::BrokerTransportFailure | Code::Resolve => {
-            Wait("no broker can be reached; it is tried again")
+            Wait("no broker can be reached; check that they run, and log: kafka://…")
         }
-        Code::MessageTimedOut | Code::OperationTimedOut | Code::RequestTimedOut => {
-            Wait("the broker did not answer in time; it is tried again")
-        }
-        _ => Wait("it is tried again"),
+        Code::MessageTimedOut | Code::OperationTimedOut | Code::RequestTimedOut => Wait("the broker did not answer in time"),
+        _ => Wait("it may pass by itself"),
     }
 }
 

@@ -86,6 +86,12 @@ impl KafkaLog {
         Ok(topics.into_iter().map(|(name, partitions)| (name, partitions.len() as u32)).collect())
     }
 
+    /// Why a topic is not among those that the cluster shows.
+    pub async fn why_missing(&self, topic: &str) -> LogError {
+        let (cluster, topic) = (self.cluster.clone(), topic.to_owned());
+        blocking(move || Ok(cluster.missing(&topic))).await.unwrap_or_else(|error| error)
+    }
+
     /// Makes the topics that are not there, with so many replicas or the broker's own number, and says which were new.
     ///
     /// # Errors
@@ -119,12 +125,13 @@ impl Log for KafkaLog {
     }
 
     async fn subscribe(&self, group: &Group, topics: &[&str]) -> Result<Box<dyn Consumer>, LogError> {
-        let cluster = self.cluster.clone();
-        let known = blocking(move || cluster.topics(ANSWER)).await?;
-        let mut partitions = 0;
-        for topic in topics {
-            partitions += known.get(*topic).ok_or_else(|| fault::no_topic(topic))?.len();
-        }
+        let (cluster, wanted) = (self.cluster.clone(), topics.iter().map(|topic| (*topic).to_owned()).collect::<Vec<_>>());
+        let partitions = blocking(move || {
+            let known = cluster.topics(ANSWER)?;
+            let of = |topic: &String| known.get(topic).map(Vec::len).ok_or_else(|| cluster.missing(topic));
+            wanted.iter().map(of).sum::<Result<usize, _>>()
+        });
+        let partitions = partitions.await?;
         let client = self.settings.consumer(group, partitions).create_with_context(MemberContext::default());
         let mut client: Client = made(&self.settings.brokers, client)?;
         let whole = self.settings.group(group);

@@ -32,8 +32,6 @@ struct Inner {
     settings: Settings,
     cluster: Arc<Cluster>,
     readers: Box<Readers>,
-    /// The client that asks for positions.
-    asking: Mutex<Option<BaseConsumer<Told>>>,
     reading: Mutex<Option<Reading>>,
 }
 
@@ -45,7 +43,7 @@ struct Reading {
 
 impl KafkaView {
     pub(super) fn new(settings: Settings, cluster: Arc<Cluster>, readers: Box<Readers>) -> Self {
-        KafkaView { inner: Arc::new(Inner { settings, cluster, readers, asking: Mutex::new(None), reading: Mutex::new(None) }) }
+        KafkaView { inner: Arc::new(Inner { settings, cluster, readers, reading: Mutex::new(None) }) }
     }
 }
 
@@ -86,16 +84,7 @@ impl Inner {
 
     /// What a group has committed in topics that are still the ones that it read.
     fn positions(&self, group: &str, ids: &BTreeMap<String, String>) -> Result<Vec<Position>, LogError> {
-        let whole = self.settings.group(group);
-        let mut asking = locked(&self.asking);
-        if asking.is_none() {
-            *asking = Some(made(&self.settings.brokers, self.settings.onlooker().create_with_context(Told::default()))?);
-        }
-        let Some(client) = asking.as_ref() else { return Ok(Vec::new()) };
-        // What the client says unasked waits in its queue until somebody hears it.
-        while client.poll(Duration::ZERO).is_some() {}
-        let asked = native::committed(client, &whole, ANSWER);
-        let committed = asked.map_err(|code| fault::of("reading the positions of", &whole, code))?;
+        let committed = self.cluster.committed(&self.settings.group(group))?;
         let same = |one: &native::Committed| super::position::is_of(&one.metadata, ids.get(&one.topic));
         let position = |one: native::Committed| Position {
             group: group.to_owned(),
