@@ -173,6 +173,34 @@ async fn a_topic_made_anew_is_read_from_its_beginning_by_who_runs_and_by_who_sta
     assert_eq!(read(&mut starts, 200).await, all, "by who starts");
 }
 
+/// The position lies beyond the end of the new topic: the broker refuses it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_made_anew_with_less_than_was_read_is_read_from_its_beginning_too() {
+    let broker = tokio::task::spawn_blocking(kafka::shared).await.unwrap();
+    let log = KafkaLog::new(settings(broker.address(), &[])).unwrap();
+    let topic = topic();
+    let spec = [spec(&topic, 2)];
+    log.ensure_topics(&spec).await.unwrap();
+    log.append(&topic, numbered(0..200)).await.unwrap();
+    let mut consumer = log.subscribe("g", &[&topic]).await.unwrap();
+    let (first, second) = (assigned(&mut consumer).await, assigned(&mut consumer).await);
+    read(&mut consumer, 200).await;
+    broker.topics(&["--delete", "--topic", &topic]);
+    let begun = Instant::now();
+    while log.ensure_topics(&spec).await.is_err() || log.append(&topic, numbered(300..340)).await.is_err() {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let all: BTreeSet<String> = (300..340).map(|n| n.to_string()).collect();
+    assert_eq!(read(&mut consumer, 40).await, all);
+    consumer.commit(&first.0, first.1, 100).await.unwrap();
+    consumer.commit(&second.0, second.1, 100).await.unwrap();
+    consumer.close().await.unwrap();
+    let mut consumer = log.subscribe("g", &[&topic]).await.unwrap();
+    let positions = [assigned(&mut consumer).await.2, assigned(&mut consumer).await.2];
+    assert_eq!(positions, [0, 0], "what is said under the old assignments changes nothing");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn partitions_that_are_added_are_read_from_their_beginning() {
     let broker = tokio::task::spawn_blocking(kafka::shared).await.unwrap();

@@ -11,12 +11,15 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::Fleet;
-use crate::batch::signal;
+use crate::batch::{signal, until};
 
 /// Each role has processes of its own.
 pub(crate) const ROLES: [&str; 4] = ["ingest", "download", "retry", "record"];
 /// `shutdown_grace`, and time for the rest.
 const STOPS_WITHIN: Duration = Duration::from_secs(20);
+
+/// What stands in a log before what a process says.
+const STARTED: &str = "── started";
 
 /// A process of one role.
 #[derive(Debug)]
@@ -68,9 +71,10 @@ impl<'a> Workers<'a> {
         *killed = spawn(self.fleet, killed.role, killed.number);
     }
 
-    /// Tells one to stop (SIGTERM); [`watch`](Self::watch) sees it end.
+    /// Tells one to stop (SIGTERM); [`watch`](Self::watch) sees it end. One that has just been started may not hear it yet.
     pub(crate) fn leave(&mut self, index: usize) {
         let worker = self.alive.swap_remove(index);
+        until("it has said something", || worker.has_spoken());
         signal(&worker.child, Signal::TERM);
         self.leaving.push((worker, Instant::now()));
     }
@@ -142,6 +146,10 @@ impl Drop for Workers<'_> {
 }
 
 impl Worker {
+    fn has_spoken(&self) -> bool {
+        std::fs::read_to_string(&self.log).unwrap().lines().last().is_some_and(|line| !line.starts_with(STARTED))
+    }
+
     fn ended_well(&self, status: ExitStatus) {
         assert_eq!(status.code(), Some(0), "{} {} after SIGTERM: {status}; {}", self.role, self.number, self.log.display());
     }
@@ -154,7 +162,7 @@ fn spawn(fleet: &Fleet, role: &'static str, number: u32) -> Worker {
     let mut command = fleet.command("run", &["--role", role]);
     command.env("LONGSHORE_HTTP__LISTEN", "127.0.0.1:0");
     command.stdout(said.try_clone().unwrap()).stderr(said.try_clone().unwrap());
+    writeln!(said, "{STARTED}").unwrap();
     let child = command.spawn().unwrap();
-    writeln!(said, "── started: process {}", child.id()).unwrap();
     Worker { role, number, child, log }
 }

@@ -65,6 +65,8 @@ enum Flow {
     Ending,
     /// The topic was made anew; once released, reading begins again here.
     Anew(u64),
+    /// Released: reading begins here as soon as no rebalance is under way.
+    Beginning(u64),
 }
 
 /// A rebalance that is not answered yet.
@@ -130,6 +132,7 @@ impl Poller {
             return Ok(Round::Left);
         }
         self.answer_rebalance()?;
+        self.begin_anew()?;
         self.settle_commits();
         self.look_at_topics()?;
         self.read()
@@ -223,7 +226,7 @@ impl Poller {
             match wish {
                 Wish::Close => return Ok(Round::Left),
                 Wish::Release { partition, epoch, answer } => {
-                    self.release(&partition, epoch)?;
+                    self.release(&partition, epoch);
                     let _ = answer.send(Ok(()));
                 }
                 Wish::Commit { partition, epoch, watermark, answer } => match self.commits(&partition, epoch, watermark) {
@@ -239,7 +242,7 @@ impl Poller {
     /// Whether a watermark is to be committed: its assignment stands, and it lies above what is committed.
     fn commits(&self, partition: &Partition, epoch: Epoch, watermark: u64) -> bool {
         let lane = self.lanes.iter().find(|lane| lane.partition == *partition && lane.epoch == epoch);
-        lane.is_some_and(|lane| watermark > lane.committed && !matches!(lane.flow, Flow::Anew(_)))
+        lane.is_some_and(|lane| watermark > lane.committed && !matches!(lane.flow, Flow::Anew(_) | Flow::Beginning(_)))
     }
 
     fn commit(&mut self, commits: Vec<Committing>) {
@@ -373,9 +376,11 @@ impl Poller {
         let mut open = Vec::new();
         for lane in self.lanes.iter_mut().filter(|lane| named.contains(&lane.partition)) {
             tracing::debug!(group = self.group, topic = %lane.partition.topic, partition = lane.partition.index, lost, "revoked");
-            lane.flow = Flow::Ending;
-            self.shared.tell(|state| withdraw(state, &lane.partition, lane.epoch));
-            open.push(lane.partition.clone());
+            // What was released already is nobody's.
+            if !matches!(std::mem::replace(&mut lane.flow, Flow::Ending), Flow::Beginning(_)) {
+                self.shared.tell(|state| withdraw(state, &lane.partition, lane.epoch));
+                open.push(lane.partition.clone());
+            }
         }
         if lost {
             tracing::warn!(
@@ -394,31 +399,34 @@ impl Poller {
         give(&self.client, partitions).map_err(|error| fault::of_error("giving up partitions of", &self.group, &error))
     }
 
-    fn release(&mut self, partition: &Partition, epoch: Epoch) -> Result<(), LogError> {
+    fn release(&mut self, partition: &Partition, epoch: Epoch) {
         if let Some(Answering::Revoke(_, open, _)) = &mut self.answering {
             open.retain(|one| one != partition);
         }
         self.shared.with(|state| state.held.remove(partition));
-        let Some(lane) = self.lanes.iter_mut().find(|lane| lane.partition == *partition && lane.epoch == epoch) else {
-            return Ok(());
-        };
-        if let Flow::Anew(begin) = lane.flow {
-            return self.begin_anew(partition, begin);
+        let lane = self.lanes.iter_mut().find(|lane| lane.partition == *partition && lane.epoch == epoch);
+        if let Some(lane) = lane
+            && let Flow::Anew(begin) = lane.flow
+        {
+            lane.flow = Flow::Beginning(begin);
         }
-        Ok(())
     }
 
-    /// Reads a topic that was made anew from where it begins, as another assignment.
-    fn begin_anew(&mut self, partition: &Partition, begin: u64) -> Result<(), LogError> {
-        let (name, index) = record::place(partition);
-        let offset = Offset::Offset(i64::try_from(begin).unwrap_or(i64::MAX));
-        self.client.seek(&name, index, offset, COMMITTED).map_err(|error| fault::of_error("reading", &name, &error))?;
-        let epoch = self.epochs.next();
-        if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.partition == *partition) {
-            (lane.epoch, lane.next, lane.committed, lane.flow) = (epoch, begin, 0, Flow::Flowing);
-        }
-        if let Some(lane) = self.lanes.iter().find(|lane| lane.partition == *partition) {
-            self.announce(lane);
+    /// Reads topics that were made anew from where they begin, as other assignments. The client takes the partitions anew, too:
+    /// it does not seek where the broker has refused it an offset. During a rebalance that would be an answer to the group.
+    fn begin_anew(&mut self) -> Result<(), LogError> {
+        let rebalances = self.answering.is_some() || !locked(&self.client.context().rebalances).is_empty();
+        let released = |lane: &Lane| matches!(lane.flow, Flow::Beginning(_));
+        while let Some(at) = self.lanes.iter().position(released).filter(|_| !rebalances) {
+            let Lane { partition, topic, flow: Flow::Beginning(position), .. } = self.lanes.swap_remove(at) else { break };
+            let (name, index) = record::place(&partition);
+            let (mut list, offset) = (TopicPartitionList::new(), Offset::Offset(i64::try_from(position).unwrap_or(i64::MAX)));
+            list.add_partition_offset(&name, index, offset).map_err(|error| fault::of_error("reading", &name, &error))?;
+            give(&self.client, &list).map_err(|error| fault::of_error("giving up", &name, &error))?;
+            let lane = self.lane(Start { partition, position, committed: 0, topic })?;
+            take(&self.client, &list).map_err(|error| fault::of_error("reading", &name, &error))?;
+            self.announce(&lane);
+            self.lanes.push(lane);
         }
         Ok(())
     }
