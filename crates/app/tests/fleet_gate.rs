@@ -1,8 +1,8 @@
 //! The fleet exact under failure: many processes of the real binary on a real Kafka, killed, joined, left and cut off from
 //! their broker while events arrive; then every event has its rows and its objects, once.
 //!
-//! Small by default. `LONGSHORE_GATE=full` runs it whole (100,000 events over more than three minutes; build it with
-//! `--release`), `LONGSHORE_SEED=n` repeats a run's events, choices and intervals. The machine's own timing stays its own.
+//! Small by default, a minute. `LONGSHORE_GATE=full` runs it whole (100,000 events over more than three minutes; six in all),
+//! `LONGSHORE_SEED=n` repeats a run's events, choices and intervals. The machine's own timing stays its own.
 //! `dev/mutate` breaks the code on purpose and expects this test to go red.
 
 #![allow(clippy::unwrap_used)]
