@@ -138,7 +138,7 @@ fn configuration(broker: &str, source: &str, session_timeout: Duration) -> Strin
         "
 log: kafka://{broker}
 kafka:
-  properties: {{session.timeout.ms: '{}'}}
+  properties: {{session.timeout.ms: '{}', message.timeout.ms: '5000'}}
 store: ./files
 tables: ./tables
 shutdown_grace: 10s
