@@ -16,8 +16,8 @@ use tokio::sync::{Notify, oneshot};
 
 use super::context::locked;
 
-/// Batches that wait for the stage.
-pub(super) const BATCHES: usize = 2;
+/// Batches that wait for the stage; those of paused partitions wait besides, at most so many of each.
+const BATCHES: usize = 2;
 /// How long the thread may take to leave the group.
 const LEAVING: Duration = Duration::from_secs(10);
 
@@ -91,6 +91,12 @@ impl Shared {
 }
 
 impl State {
+    /// Whether a batch of this partition is wanted.
+    pub(super) fn wants(&self, partition: &Partition) -> bool {
+        let waiting = self.records.iter().filter(|(of, ..)| !self.paused.contains(of)).count();
+        waiting < BATCHES && !self.paused.contains(partition)
+    }
+
     /// What is to be handed out next.
     fn next(&mut self) -> Option<Result<Delivery, LogError>> {
         if let Some(notice) = self.notices.pop_front() {
