@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use longshore::{cli::Cli, exit, run};
 
-/// With many threads it keeps half as much memory as the system's allocator; how, `.cargo/config.toml` says.
+/// Of the C libraries too. With many threads it keeps half as much memory as the system's allocator; how, `.cargo/config.toml` says.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

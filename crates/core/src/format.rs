@@ -346,7 +346,10 @@ pub enum FormatError {
 
 /// The bytes that are appended to a topic.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    serde_json::to_vec(value).expect("plain data with text keys always serialises")
+    // As long as most tasks and results are: one allocation in place of four.
+    let mut bytes = Vec::with_capacity(768);
+    serde_json::to_writer(&mut bytes, value).expect("plain data with text keys always serialises");
+    bytes
 }
 
 /// Reads what [`encode`] wrote.

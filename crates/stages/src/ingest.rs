@@ -5,18 +5,21 @@
 //! *Does not own*: fetching, retries, the events table (record makes its rows of the same plan).
 //!
 //! ```text
-//! events ─▶ [one batch of the log] ─▶ plan ─▶ [≤ CHUNK_MESSAGES, ≤ CHUNK_BYTES] ─▶ pending  (a task)
-//!                                                                               └─▶ dlq      (a refused attachment,
-//!                                                                                             a poison event; what is
-//!                                                                                             too large: store first)
+//!                            ┌▶ plan ─▶ [a chunk: ≤ CHUNK_MESSAGES, ≤ CHUNK_BYTES] ─▶ pending  (a task)
+//! events ─▶ [≤ 4 batches] ─┤                                                      └─▶ dlq      (a refused attachment, a poison
+//!                            └▶ …                                                                event; what is too large:
+//!                                                                                                store first)
+//! position ◀── every COMMIT_EVERY ◀── in order ◀── the batch is durable
 //! ```
-//! Queues: none of its own; at most one batch and one chunk of its output are in memory, and [`SEEN`] ids.
-//! Promises: 1 (each attachment becomes a task or a dead letter), 3 (commits a batch after all its chunks are durable), 5,
-//! 10.
+//! Queues: at most four batches of the log are in memory, each with a chunk of its output, and [`SEEN`] ids.
+//! Promises: 1 (each attachment becomes a task or a dead letter), 3 (commits a batch after all its chunks, and all batches
+//! before it, are durable), 5, 10.
+
+mod way;
 
 use std::borrow::Cow;
 use std::collections::{HashSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,11 +37,12 @@ use crate::StageError;
 use crate::letters::{Parcel, Post};
 use crate::message;
 use crate::patience::Patience;
-use crate::ports::{Clock, Delivery, Log, Message, Partition, Received, Store};
+use crate::ports::{Clock, Consumer, Delivery, Log, Message, Partition, Received, Store};
 use crate::progress::Progress;
 use crate::record;
 use crate::told::{self, At};
 use crate::topics::Topics;
+use way::{Position, Way};
 
 /// How many attachments are remembered as seen, 24 bytes each, twice.
 pub const SEEN: usize = 262_144;
@@ -46,6 +50,8 @@ pub const SEEN: usize = 262_144;
 const CHUNK_MESSAGES: usize = 1_000;
 /// The bytes of messages that are gathered before they are appended, about: one event may make many times its own size.
 const CHUNK_BYTES: usize = 1 << 20;
+/// How often positions are committed.
+const COMMIT_EVERY: Duration = Duration::from_millis(200);
 
 /// The stage and what it works with.
 pub struct Ingest {
@@ -72,23 +78,27 @@ pub struct Ingest {
 /// An attachment that comes again with another URL is signed anew, perhaps because the first signature has expired: it
 /// is tried, and costs repeated work where the first one did.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct Seen(Mutex<Recent>);
+
+#[derive(Debug, Default)]
+struct Recent {
     ids: HashSet<(Uuid, u64)>,
     order: VecDeque<(Uuid, u64)>,
 }
 
 impl Seen {
     /// Adds an attachment with its exact URL; returns whether it is new.
-    pub fn insert(&mut self, id: Uuid, url: &str) -> bool {
+    pub fn insert(&self, id: Uuid, url: &str) -> bool {
         let seen = (id, ids::url_hash(url));
-        if !self.ids.insert(seen) {
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !recent.ids.insert(seen) {
             return false;
         }
-        self.order.push_back(seen);
-        if self.order.len() > SEEN
-            && let Some(oldest) = self.order.pop_front()
+        recent.order.push_back(seen);
+        if recent.order.len() > SEEN
+            && let Some(oldest) = recent.order.pop_front()
         {
-            self.ids.remove(&oldest);
+            recent.ids.remove(&oldest);
         }
         true
     }
@@ -175,46 +185,56 @@ impl<'a> Place<'a> {
 
 impl Ingest {
     /// Runs until `drain` is cancelled, then commits and leaves.
-    pub async fn run(mut self, drain: CancellationToken) -> Result<(), StageError> {
-        let topics = self.topics.clone();
-        let events = topics.events();
+    pub async fn run(self, drain: CancellationToken) -> Result<(), StageError> {
+        let (group, events) = (self.topics.ingest_group(), self.topics.events());
         let patience = Patience::new(drain.clone(), self.grace);
-        let post = Post { log: self.log.clone(), store: self.store.clone(), patience: patience.clone() };
-        let mut consumer = patience.join(self.log.as_ref(), &topics.ingest_group(), &[&events]).await?;
+        let mut consumer = patience.join(self.log.as_ref(), &group, &[&events]).await?;
+        let post = Arc::new(Post { log: self.log.clone(), store: self.store.clone(), patience });
+        let (ingest, mut way) = (Arc::new(self), Way::default());
+        let mut commit = tokio::time::interval(COMMIT_EVERY);
+        commit.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let delivery = tokio::select! {
+            tokio::select! {
                 biased;
                 () = drain.cancelled() => break,
-                delivery = consumer.next() => delivery,
-            };
-            match delivery.map_err(|e| StageError(e.to_string()))? {
-                Delivery::Assigned { .. } => {}
-                Delivery::Revoked { partition, epoch } => {
-                    consumer.release(&partition, epoch).await?;
-                }
-                Delivery::Records { partition, epoch, records } => {
-                    let next = records.last().map_or(0, |r| r.offset + 1);
-                    self.batch(&post, &partition, &records).await?;
-                    consumer.commit(&partition, epoch, next).await?;
-                    Progress::add(&self.progress.events, records.len() as u64);
-                }
+                records = way.settle(), if !way.is_idle() => Progress::add(&ingest.progress.events, records?),
+                _ = commit.tick() => way.commit(consumer.as_mut()).await?,
+                delivery = consumer.next(), if way.has_room() => match delivery? {
+                    Delivery::Assigned { .. } => {}
+                    Delivery::Records { partition, epoch, records } => {
+                        let (next, count) = (records.last().map_or(0, |r| r.offset + 1), records.len() as u64);
+                        let position = Position { partition: partition.clone(), epoch, next, records: count };
+                        way.begin(ingest.clone().batch(post.clone(), partition, records), position);
+                    }
+                    Delivery::Revoked { partition, epoch } => {
+                        ingest.finish(&mut way, consumer.as_mut()).await?;
+                        consumer.release(&partition, epoch).await?;
+                    }
+                },
             }
         }
+        ingest.finish(&mut way, consumer.as_mut()).await?;
         Ok(consumer.close().await?)
     }
 
+    /// Waits until everything under way is durable, and commits it.
+    async fn finish(&self, way: &mut Way, consumer: &mut dyn Consumer) -> Result<(), StageError> {
+        Progress::add(&self.progress.events, way.settle_all().await?);
+        way.commit(consumer).await
+    }
+
     /// Appends what a batch of records makes, chunk by chunk; all of it is durable when this returns.
-    async fn batch(&mut self, post: &Post, partition: &Partition, records: &[Received]) -> Result<(), StageError> {
+    async fn batch(self: Arc<Self>, post: Arc<Post>, partition: Partition, records: Vec<Received>) -> Result<(), StageError> {
         let nulls = records.iter().filter(|r| r.message.value.is_none()).count();
         Progress::add(&self.progress.skipped_nulls, nulls as u64);
         let mut output = Output::default();
         for record in records.iter().filter(|r| r.message.value.is_some()) {
-            self.event(post, &Place::new(partition, record), &mut output).await?;
+            self.event(&post, &Place::new(&partition, record), &mut output).await?;
         }
-        self.append(post, output).await
+        self.append(&post, output).await
     }
 
-    async fn event(&mut self, post: &Post, place: &Place<'_>, output: &mut Output) -> Result<(), StageError> {
+    async fn event(&self, post: &Post, place: &Place<'_>, output: &mut Output) -> Result<(), StageError> {
         let record = place.record;
         let unwrapped = match Unwrapped::read(&self.source, record) {
             Ok(unwrapped) => unwrapped,
@@ -237,7 +257,7 @@ impl Ingest {
     }
 
     async fn attachments(
-        &mut self,
+        &self,
         post: &Post,
         outline: Outline<'_>,
         place: &Place<'_>,
@@ -254,7 +274,7 @@ impl Ingest {
         Ok(())
     }
 
-    fn attachment(&mut self, attachment: Attachment, place: &Place<'_>, output: &mut Output) {
+    fn attachment(&self, attachment: Attachment, place: &Place<'_>, output: &mut Output) {
         if !self.seen.insert(attachment.task.media_id, &attachment.task.url) {
             return Progress::add(&self.progress.repeats, 1);
         }

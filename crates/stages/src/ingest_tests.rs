@@ -138,13 +138,14 @@ async fn run(source: Source, log: &Arc<OneDelivery>, shelf: &Shelf) -> (Result<(
 
 #[test]
 fn what_was_seen_is_remembered_within_bounds() {
-    let mut seen = Seen::default();
+    let seen = Seen::default();
     assert!(seen.insert(Uuid::from_u128(0), "a"));
     assert!(!seen.insert(Uuid::from_u128(0), "a"));
     for id in 1..=SEEN as u128 {
         assert!(seen.insert(Uuid::from_u128(id), "a"));
     }
-    assert_eq!((seen.ids.len(), seen.order.len()), (SEEN, SEEN));
+    let held = |recent: &Recent| (recent.ids.len(), recent.order.len());
+    assert_eq!(held(&seen.0.lock().expect("seen")), (SEEN, SEEN));
     assert!(seen.insert(Uuid::from_u128(0), "a"), "the oldest was forgotten");
 }
 

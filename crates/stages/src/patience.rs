@@ -173,6 +173,14 @@ impl Consumer for Steady {
         Ok(())
     }
 
+    async fn commit_all(&mut self, positions: &[(Partition, Epoch, u64)]) -> Result<(), LogError> {
+        let mut waits = Waits::default();
+        while let Err(error) = self.consumer.commit_all(positions).await {
+            self.patience.wait(&mut waits, "committing positions", error).await?;
+        }
+        Ok(())
+    }
+
     fn pause(&mut self, partition: &Partition) {
         self.consumer.pause(partition);
     }

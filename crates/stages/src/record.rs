@@ -226,9 +226,8 @@ impl Committer {
             Progress::add(planner.counter(&self.progress), appended.added as u64);
             told::committed(&self.topic, appended.added, appended.known);
         }
-        for (partition, (epoch, next)) in batch.next {
-            consumer.commit(&partition, epoch, next).await?;
-        }
+        let next: Vec<_> = batch.next.into_iter().map(|(partition, (epoch, next))| (partition, epoch, next)).collect();
+        consumer.commit_all(&next).await?;
         self.patience.until_done("maintaining a table", || table.maintain()).await
     }
 }

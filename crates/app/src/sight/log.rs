@@ -190,15 +190,21 @@ impl Consumer for MeteredConsumer {
     }
 
     async fn commit(&mut self, partition: &Partition, epoch: Epoch, watermark: u64) -> Result<(), LogError> {
+        self.commit_all(&[(partition.clone(), epoch, watermark)]).await
+    }
+
+    async fn commit_all(&mut self, positions: &[(Partition, Epoch, u64)]) -> Result<(), LogError> {
         let began = Instant::now();
-        let result = self.inner()?.commit(partition, epoch, watermark).await;
+        let result = self.inner()?.commit_all(positions).await;
         let seconds = began.elapsed().as_secs_f64();
         self.commits.note(&result);
-        match &result {
-            Ok(()) => self.moved(partition, epoch, watermark, seconds),
-            Err(error) => {
-                let labels = [self.sight.system.as_str(), "commit", &*partition.topic, self.group.as_str(), kind(error)];
-                self.sight.meters.operation.with_label_values(&labels).observe(seconds);
+        for (partition, epoch, watermark) in positions {
+            match &result {
+                Ok(()) => self.moved(partition, *epoch, *watermark, seconds),
+                Err(error) => {
+                    let labels = [self.sight.system.as_str(), "commit", &*partition.topic, self.group.as_str(), kind(error)];
+                    self.sight.meters.operation.with_label_values(&labels).observe(seconds);
+                }
             }
         }
         result

@@ -139,7 +139,7 @@ fn configuration(broker: &str, source: &str, session_timeout: Duration) -> Strin
         "
 log: kafka://{broker}
 kafka:
-  properties: {{session.timeout.ms: '{}', linger.ms: '300'}}
+  properties: {{session.timeout.ms: '{}', linger.ms: '300', message.timeout.ms: '5000'}}
 store: ./files
 tables: ./tables
 shutdown_grace: 10s

@@ -168,6 +168,31 @@ pub async fn a_paused_partition_is_silent_and_loses_nothing(h: &mut dyn Harness)
     assert_eq!(offsets, [10, 11, 12, 13, 14]);
 }
 
+/// However many partitions are paused while their records are at hand, the others flow.
+pub async fn paused_partitions_hold_up_no_other(h: &mut dyn Harness) {
+    let topics = [topic(h, 1).await, topic(h, 1).await, topic(h, 1).await, topic(h, 1).await];
+    let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+    for name in &names {
+        for _ in 0..10 {
+            h.log().append(name, numbered(1_000)).await.unwrap();
+        }
+    }
+    let mut reader = Reader::join(h, "g", &names).await;
+    reader.until_assigned(4).await;
+    // Whatever the log reads ahead is of any of them.
+    tokio::time::sleep(QUIET * 5).await;
+    let [flows, others @ ..] = [3, 0, 1, 2].map(|n: usize| Partition { topic: names[n].into(), index: 0 });
+    others.iter().for_each(|other| reader.consumer.pause(other));
+    let of_it = |reader: &Reader| reader.read.iter().filter(|(partition, _)| *partition == flows).count();
+    while of_it(&reader) < 10_000 {
+        reader.next().await;
+    }
+    for name in &names {
+        reader.consumer.resume(&Partition { topic: (*name).into(), index: 0 });
+    }
+    reader.until_read(40_000).await;
+}
+
 /// Dropping the future of `next` at any moment loses and doubles nothing, assignments included.
 pub async fn next_may_be_cancelled(h: &mut dyn Harness) {
     let topic = topic(h, 2).await;

@@ -46,6 +46,7 @@ macro_rules! conformance {
             positions_of_groups_are_apart, without_a_position_reading_begins_at_the_beginning, what_was_not_committed_comes_again,
             a_position_never_moves_back, a_stale_epoch_changes_nothing, a_newcomer_waits_for_the_release,
             closing_gives_the_partitions_back, dropping_gives_the_partitions_back, a_paused_partition_is_silent_and_loses_nothing,
+            paused_partitions_hold_up_no_other,
             next_may_be_cancelled
         );
     };

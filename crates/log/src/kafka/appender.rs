@@ -160,7 +160,9 @@ impl Appender {
             }
             return LogError::Unavailable(format!("appending to {topic} on Kafka: {fatal}: a new client takes its place"));
         }
-        fault::of("appending to", topic, code)
+        // The topic took records, or was there at least: whoever has changed that can change it back, and we go on.
+        let (LogError::Fatal(text) | LogError::Unavailable(text)) = fault::of("appending to", topic, code);
+        LogError::Unavailable(text)
     }
 }
 

@@ -16,8 +16,8 @@ use tokio::sync::{Notify, oneshot};
 
 use super::context::locked;
 
-/// Batches that wait for the stage.
-pub(super) const BATCHES: usize = 2;
+/// Batches that wait for the stage; those of paused partitions wait besides, at most so many of each.
+const BATCHES: usize = 2;
 /// How long the thread may take to leave the group.
 const LEAVING: Duration = Duration::from_secs(10);
 
@@ -30,6 +30,12 @@ pub(super) enum Wish {
 }
 
 pub(super) type Answer = oneshot::Sender<Result<(), LogError>>;
+type Answered = oneshot::Receiver<Result<(), LogError>>;
+
+/// The thread is gone; why, `next` says.
+fn ended() -> LogError {
+    LogError::Unavailable("the Kafka consumer has ended".to_owned())
+}
 
 /// What the stage and the thread share.
 #[derive(Debug, Default)]
@@ -85,6 +91,12 @@ impl Shared {
 }
 
 impl State {
+    /// Whether a batch of this partition is wanted.
+    pub(super) fn wants(&self, partition: &Partition) -> bool {
+        let waiting = self.records.iter().filter(|(of, ..)| !self.paused.contains(of)).count();
+        waiting < BATCHES && !self.paused.contains(partition)
+    }
+
     /// What is to be handed out next.
     fn next(&mut self) -> Option<Result<Delivery, LogError>> {
         if let Some(notice) = self.notices.pop_front() {
@@ -113,21 +125,14 @@ impl Member {
         Member { shared, thread: Some(thread) }
     }
 
-    /// Asks the thread for something about an assignment, if it still is one.
-    async fn ask(&self, partition: &Partition, epoch: Epoch, wish: impl FnOnce(Answer) -> Wish) -> Result<(), LogError> {
+    /// Tells the thread what is wanted of an assignment, if it still is one; what comes is the answer.
+    fn wish(&self, partition: &Partition, epoch: Epoch, wish: impl FnOnce(Answer) -> Wish) -> Option<Answered> {
         let (answer, answered) = oneshot::channel();
-        let asked = self.shared.with(|state| {
+        self.shared.with(|state| {
             let mine = state.held.get(partition) == Some(&epoch);
-            if mine {
-                state.wishes.push(wish(answer));
-            }
-            mine
-        });
-        if !asked {
-            return Ok(());
-        }
-        self.shared.wake();
-        answered.await.unwrap_or_else(|_| Err(LogError::Unavailable("the Kafka consumer has ended".to_owned())))
+            mine.then(|| state.wishes.push(wish(answer)))
+        })?;
+        Some(answered)
     }
 
     fn leave(&self) {
@@ -150,7 +155,20 @@ impl Consumer for Member {
     }
 
     async fn commit(&mut self, partition: &Partition, epoch: Epoch, watermark: u64) -> Result<(), LogError> {
-        self.ask(partition, epoch, |answer| Wish::Commit { partition: partition.clone(), epoch, watermark, answer }).await
+        self.commit_all(&[(partition.clone(), epoch, watermark)]).await
+    }
+
+    async fn commit_all(&mut self, positions: &[(Partition, Epoch, u64)]) -> Result<(), LogError> {
+        let wishes = positions.iter().filter_map(|(partition, epoch, watermark)| {
+            let (partition, epoch, watermark) = (partition.clone(), *epoch, *watermark);
+            self.wish(&partition.clone(), epoch, |answer| Wish::Commit { partition, epoch, watermark, answer })
+        });
+        let wishes: Vec<_> = wishes.collect();
+        self.shared.wake();
+        for answered in wishes {
+            answered.await.unwrap_or_else(|_| Err(ended()))?;
+        }
+        Ok(())
     }
 
     fn pause(&mut self, partition: &Partition) {
@@ -163,7 +181,10 @@ impl Consumer for Member {
     }
 
     async fn release(&mut self, partition: &Partition, epoch: Epoch) -> Result<(), LogError> {
-        self.ask(partition, epoch, |answer| Wish::Release { partition: partition.clone(), epoch, answer }).await
+        let wish = |answer| Wish::Release { partition: partition.clone(), epoch, answer };
+        let Some(answered) = self.wish(partition, epoch, wish) else { return Ok(()) };
+        self.shared.wake();
+        answered.await.unwrap_or_else(|_| Err(ended()))
     }
 
     async fn close(mut self: Box<Self>) -> Result<(), LogError> {

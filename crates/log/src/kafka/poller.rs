@@ -25,7 +25,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use super::cluster::Cluster;
 use super::context::{CommitEnd, MemberContext, Rebalance, give, locked, take};
 use super::fault;
-use super::member::{Answer, BATCHES, Shared, Wish};
+use super::member::{Answer, Shared, Wish};
 use super::native::{self, TopicId};
 use super::position::{self, Start};
 use super::record;
@@ -176,6 +176,8 @@ impl Poller {
         match code {
             Some(Code::PartitionEOF) | None => Ok(()),
             Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => self.out_of_range(),
+            // The client connects again by itself; the stage is told once, when no broker is left.
+            Some(Code::BrokerTransportFailure | Code::Resolve | Code::OperationTimedOut) => Ok(()),
             // The group is joined again by itself.
             Some(Code::PollExceeded) => {
                 tracing::warn!(group = self.group, "the group took this consumer for dead");
@@ -467,7 +469,7 @@ impl Poller {
         for n in 0..count {
             let chosen = (self.turn + n) % count;
             let lane = &self.lanes[chosen];
-            let wanted = self.shared.with(|state| state.records.len() < BATCHES && !state.paused.contains(&lane.partition));
+            let wanted = self.shared.with(|state| state.wants(&lane.partition));
             if lane.flow != Flow::Flowing || !wanted {
                 continue;
             }

@@ -178,7 +178,9 @@ impl Settings {
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
             .set("fetch.queue.backoff.ms", "5")
-            .set("fetch.max.bytes", (8 << 20).to_string());
+            // What is read ahead of one partition keeps the whole answer that it came with in memory.
+            .set("fetch.max.bytes", (2 << 20).to_string())
+            .set("fetch.message.max.bytes", (128 << 10).to_string());
         config
     }
 }

@@ -416,8 +416,12 @@ impl Running {
     }
 
     async fn commit(&mut self) -> Result<(), StageError> {
-        for (partition, epoch, watermark) in self.tracker.uncommitted() {
-            self.consumer.commit(&partition, epoch, watermark).await?;
+        let positions = self.tracker.uncommitted();
+        if positions.is_empty() {
+            return Ok(());
+        }
+        self.consumer.commit_all(&positions).await?;
+        for (partition, epoch, watermark) in positions {
             self.tracker.committed(&partition, epoch, watermark);
         }
         Ok(())
@@ -468,9 +472,7 @@ impl Running {
             finish(&mut jobs, &mut tracker, ids);
         }
         sink.await.map_err(|e| StageError(e.to_string()))??;
-        for (partition, epoch, watermark) in tracker.uncommitted() {
-            consumer.commit(&partition, epoch, watermark).await?;
-        }
+        consumer.commit_all(&tracker.uncommitted()).await?;
         Ok(consumer.close().await?)
     }
 }

@@ -152,6 +152,15 @@ pub trait Consumer: Send {
     /// position is durable. A stale epoch is ignored, and a watermark never moves a position backwards.
     async fn commit(&mut self, partition: &Partition, epoch: Epoch, watermark: u64) -> Result<(), LogError>;
 
+    /// Commits several positions, each as [`commit`](Self::commit) does, in as few round trips as the log can. On an error
+    /// any of them may be committed.
+    async fn commit_all(&mut self, positions: &[(Partition, Epoch, u64)]) -> Result<(), LogError> {
+        for (partition, epoch, watermark) in positions {
+            self.commit(partition, *epoch, *watermark).await?;
+        }
+        Ok(())
+    }
+
     /// Stops yielding records of a partition, without giving it up and without losing any.
     fn pause(&mut self, partition: &Partition);
 

@@ -1,0 +1,73 @@
+"""All roles in one process beside the bare download loop.
+
+The events wait in the topic before Longshore starts; the origin, the broker and Longshore share the machine. Timed from the
+first task to the last row of `attachments`, and to the last file, which is when the last result is in the log.
+"""
+
+import shutil
+import subprocess
+
+from fleet.reader import until_rows
+from fleet.world import Fleet, fail, told, wait_for_calm
+from measuring import IN_FLIGHT, SIZES, stored
+
+GOALS = {"10k": 0.45, "100k": 0.65}
+PATIENCE = 180  # seconds
+
+
+def measure(bench):
+    runs = []
+    for size in GOALS:
+        count = bench.scaled(SIZES[size][1])
+        for turn in range(bench.rounds):
+            for program, run in (("bare", bare), ("longshore", longshore)):
+                busy = wait_for_calm(bench.calm)
+                facts = run(bench, f"chain-{size}-{turn}", size, count)
+                runs.append({"size": size, "program": program, "round": turn, "busy_before": busy, **facts})
+                bench.say(f"chain {size} {turn + 1}/{bench.rounds} {program}: {facts['files_per_s']:,.0f} files/s")
+    return runs
+
+
+def bare(bench, name, size, count):
+    to = bench.work / f"{name}-bare"
+    to.mkdir()
+    urls = bench.origin.urls(size, count)
+    said = subprocess.run([bench.yardstick, urls, to, str(IN_FLIGHT)], stdout=subprocess.PIPE, text=True, check=True).stdout
+    if stored(to, SIZES[size][0]) != count:
+        fail(f"the bare loop left {to} incomplete: {said}")
+    shutil.rmtree(to)
+    return {"files_per_s": count / float(said.split(" bytes in ")[1].split()[0])}
+
+
+def longshore(bench, name, size, count):
+    with Fleet(bench.work, name, bench.broker, bench.longshore, IN_FLIGHT) as fleet:
+        broker = bench.broker
+        broker.ask("fill", fleet.topic("events.raw"), count, bench.origin.url(size))
+        tasks, results = (broker.start("watch", fleet.topic(topic), count, PATIENCE) for topic in ("downloads.pending", "downloads.results"))
+        process = fleet.start()
+        last_row = until_rows(fleet.table("attachments"), count, PATIENCE, process.check)
+        used = process.used()
+        begun, last_file = told(tasks)["first"]["at"], told(results)["last"]["at"]
+        if (there := stored(fleet.dir / "files", SIZES[size][0])) != count:
+            fail(f"{there} of {count} files are there")
+        return {
+            "files_per_s": count / (last_row - begun),
+            "files_per_s_to_last_file": count / (last_file - begun),
+            "seconds_before": begun - process.started,
+            "cpu_s_per_1000": used["cpu_s"] / count * 1000,
+            "rss_mb": used["rss_mb"],
+        }
+
+
+def print_table(bench, runs):
+    print("\n| chain | program | files/s to the last row | of bare | to the last file | CPU s per 1,000 files | peak RSS MB |")
+    print("|---|---|---:|---:|---:|---:|---:|")
+    for size, goal in GOALS.items():
+        bare, ours = (bench.medians(runs, size=size, program=program) for program in ("bare", "longshore"))
+        share = ours["files_per_s"] / bare["files_per_s"]
+        print(f"| {size} | bare | – | 100% | {bare['files_per_s']:,.0f} | – | – |")
+        print(
+            f"| {size} | longshore | {ours['files_per_s']:,.0f} | {share:.0%} | {ours['files_per_s_to_last_file']:,.0f} "
+            f"| {ours['cpu_s_per_1000']:.3f} | {ours['rss_mb']:.0f} |"
+        )
+        bench.goal(f"chain {size}", f"{share:.0%} of the bare loop", share >= goal, f"at least {goal:.0%}")
