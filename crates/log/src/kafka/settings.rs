@@ -130,7 +130,7 @@ impl Settings {
             .set("acks", "all")
             .set("compression.type", "lz4")
             .set("partitioner", "murmur2_random")
-            .set("linger.ms", "2")
+            .set("linger.ms", "5")
             .set("message.max.bytes", MAX_RECORD_BYTES.to_string())
             .set("queue.buffering.max.kbytes", QUEUE_KIB.to_string())
             .set("message.timeout.ms", DELIVERY_TIMEOUT.as_millis().to_string());
