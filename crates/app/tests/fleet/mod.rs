@@ -133,12 +133,13 @@ impl Fleet {
     }
 }
 
+/// Records linger in the producer, so that one which is acknowledged before the broker has it would be lost with its process.
 fn configuration(broker: &str, source: &str, session_timeout: Duration) -> String {
     format!(
         "
 log: kafka://{broker}
 kafka:
-  properties: {{session.timeout.ms: '{}', message.timeout.ms: '5000'}}
+  properties: {{session.timeout.ms: '{}', linger.ms: '300', message.timeout.ms: '5000'}}
 store: ./files
 tables: ./tables
 shutdown_grace: 10s

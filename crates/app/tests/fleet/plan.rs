@@ -10,6 +10,8 @@ use uuid::Uuid;
 /// The namespace of attachments of the preset `xact`.
 const MEDIA: Uuid = Uuid::from_u128(0x63b5_635e_4ed0_53e3_9381_ab45_f5a8_3235);
 
+const SLOW: [&str; 3] = ["slow-300", "slow-800", "slow-1500"];
+
 /// An event as it is produced.
 #[derive(Debug, Clone)]
 pub(crate) struct Event {
@@ -43,6 +45,7 @@ pub(crate) struct Plan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Good,
+    Slow,
     FailsFirst,
     FailsAlways,
     Hostile,
@@ -51,7 +54,8 @@ enum Kind {
 }
 
 impl Kind {
-    /// 0.1 % poison, 1 % each that fail always, are hostile, or differ at every request; 5 % fail at first.
+    /// 0.1 % poison, 1 % each that fail always, are hostile, or differ at every request; 5 % fail at first. 10 % take a
+    /// while, so that there is always something under way that was overtaken.
     fn of(number: u64) -> Kind {
         match (number % 1000, number % 100) {
             (0, _) => Kind::Poison,
@@ -59,6 +63,7 @@ impl Kind {
             (_, 2) => Kind::Hostile,
             (_, 3) => Kind::Changing,
             (_, 4..=8) => Kind::FailsFirst,
+            (_, 10..20) => Kind::Slow,
             _ => Kind::Good,
         }
     }
@@ -104,6 +109,7 @@ impl Plan {
         match Kind::of(number) {
             Kind::Poison => self.poisoned(number),
             Kind::Good => self.file(origin, "good", number, version),
+            Kind::Slow => self.file(origin, SLOW[usize::try_from(number / 10 % 3).unwrap()], number, version),
             Kind::FailsFirst => self.file(origin, "fails-1", number, version),
             Kind::Changing => {
                 let url = origin.url(&path("changing", number));
