@@ -60,7 +60,7 @@ pub fn reserved(property: &str) -> Option<&'static str> {
             "would acknowledge what may still be lost; all brokers in sync acknowledge, always"
         }
         "allow.auto.create.topics" => "would make topics with wrong numbers; use longshore topics create",
-        "enable.partition.eof" | "log.queue" | "log_level" | "partitioner" => "is needed as it is",
+        "delivery.report.only.error" | "enable.partition.eof" | "log.queue" | "log_level" | "partitioner" => "is needed as it is",
         _ => return None,
     })
 }
