@@ -38,6 +38,7 @@ class Broker:
     def __enter__(self):
         said = run([ROOT / "dev/kafka", "up", "--dir", self.dir, "--port", "0"])
         self.address = said.split(" answers at ")[1].split()[0]
+        self.pid = int((self.dir / "pid").read_text())
         return self
 
     def __exit__(self, *_):
@@ -116,13 +117,9 @@ class Process:
 
     def used(self):
         """Seconds of CPU so far, and the most memory that was resident, in MB."""
-        pid = self.process.pid
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-            status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-            return {"cpu_s": (int(fields[11]) + int(fields[12])) / CLOCK_TICKS, "rss_mb": int(status["VmHWM"].split()[0]) * 1024 / 1e6}
-        except (OSError, KeyError, IndexError):
-            fail(f"longshore run ({self.name}) is gone:\n{self.said()}")
+        self.check()
+        status = dict(line.split(":", 1) for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines())
+        return {"cpu_s": cpu_seconds(self.process.pid), "rss_mb": int(status["VmHWM"].split()[0]) * 1024 / 1e6}
 
     def said(self):
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
@@ -135,6 +132,7 @@ class Process:
         self.process.terminate()
 
     def kill(self):
+        """As a crash would end it."""
         self.process.kill()
         self.process.wait()
 
@@ -146,6 +144,12 @@ class Process:
             self.process.wait(timeout=40)
         except subprocess.TimeoutExpired:
             self.kill()
+
+
+def cpu_seconds(pid):
+    """What a process has used so far, without its children."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
 
 
 class Machine:

@@ -1,6 +1,7 @@
 //! The `longshore` command.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use longshore::{cli::Cli, exit, run};
@@ -8,6 +9,9 @@ use longshore::{cli::Cli, exit, run};
 /// Of the C libraries too. With many threads it keeps half as much memory as the system's allocator; how, `.cargo/config.toml` says.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// What is left to threads that wait for others once everything is done.
+const LAST_GRACE: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -20,7 +24,10 @@ fn main() -> ExitCode {
             return ExitCode::from(exit::FAILED);
         }
     };
-    match runtime.block_on(run(cli)) {
+    let ended = runtime.block_on(run(cli));
+    // Threads that wait for an answer from outside hold nobody up: what had to be durable is.
+    runtime.shutdown_timeout(LAST_GRACE);
+    match ended {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             voice.fail(&format!("{error:#}"));

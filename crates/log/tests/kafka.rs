@@ -329,3 +329,21 @@ async fn an_onlooker_sees_what_a_group_has_committed_in_this_very_topic() {
         assert_eq!((positions.len(), positions[0].committed, positions[0].group.as_str()), (1, 7, "g"));
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_owes_the_group_an_answer_can_leave_all_the_same() {
+    let broker = tokio::task::spawn_blocking(kafka::shared).await.unwrap();
+    for protocol in [GroupProtocol::Classic, GroupProtocol::Consumer] {
+        let log = KafkaLog::new(Settings { protocol, ..settings(broker.address(), &[]) }).unwrap();
+        let topic = topic();
+        log.ensure_topics(&[spec(&topic, 2)]).await.unwrap();
+        let mut consumer = log.subscribe("g", &[&topic]).await.unwrap();
+        assigned(&mut consumer).await;
+        // All that it has is taken away, and it never answers.
+        broker.topics(&["--delete", "--topic", &topic]);
+        while !matches!(next(&mut consumer).await, Delivery::Revoked { .. }) {}
+        let begun = Instant::now();
+        consumer.close().await.unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(8), "{protocol:?}: leaving took {:?}", begun.elapsed());
+    }
+}

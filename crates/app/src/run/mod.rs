@@ -209,9 +209,12 @@ impl Drive<'_> {
                     None => return Err(anyhow!("no stage runs")),
                 },
                 // A log that does not answer just now is the stages' matter, and no reason to stop.
-                _ = every.tick() => match rates.lines(self.world).await {
-                    Ok(lines) => lines.iter().for_each(|line| self.voice.say(line)),
-                    Err(error) => self.voice.warn(&format!("how far it is cannot be told: {error:#}")),
+                _ = every.tick() => tokio::select! {
+                    () = draining.cancelled() => {}
+                    lines = rates.lines(self.world) => match lines {
+                        Ok(lines) => lines.iter().for_each(|line| self.voice.say(line)),
+                        Err(error) => self.voice.warn(&format!("how far it is cannot be told: {error:#}")),
+                    },
                 },
             }
         }

@@ -22,6 +22,7 @@ mod native;
 mod poller;
 mod position;
 mod record;
+mod restart;
 mod settings;
 mod topics;
 mod view;

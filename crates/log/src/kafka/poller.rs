@@ -36,37 +36,47 @@ const BATCH_BYTES: usize = 1 << 20;
 /// The longest sleep: the client's own queue is looked at this often.
 const LONGEST_SLEEP: Duration = Duration::from_millis(100);
 /// How long a stage may take to answer a revocation; then the partition is given up, and what completes counts no more.
-const REVOKED: Duration = Duration::from_secs(30);
+const REVOKED: Duration = Duration::from_secs(10);
 /// How long a commit may take.
 const COMMITTED: Duration = Duration::from_secs(10);
 /// The wait before positions that could not be found are looked for again.
-const AGAIN: Duration = Duration::from_millis(500);
-/// How often it is looked whether a topic is still the one that it was.
-const SAME_TOPICS: Duration = Duration::from_secs(10);
+pub(super) const AGAIN: Duration = Duration::from_millis(500);
 
 pub(super) type Client = BaseConsumer<MemberContext>;
 
 /// An assigned partition.
-struct Lane {
-    partition: Partition,
-    epoch: Epoch,
+pub(super) struct Lane {
+    pub(super) partition: Partition,
+    pub(super) epoch: Epoch,
     queue: PartitionQueue<MemberContext>,
-    topic: TopicId,
+    /// The id of the topic that it was assigned in.
+    pub(super) topic: TopicId,
     /// The offset that reading goes on at.
-    next: u64,
-    committed: u64,
-    flow: Flow,
+    pub(super) next: u64,
+    pub(super) committed: u64,
+    pub(super) flow: Flow,
+    /// When to look whether the offset that the broker refused is there.
+    pub(super) doubt: Option<Instant>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Flow {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Flow {
     Flowing,
     /// Revoked: commits are still taken.
     Ending,
-    /// The topic was made anew; once released, reading begins again here.
-    Anew(u64),
-    /// Released: reading begins here as soon as no rebalance is under way.
-    Beginning(u64),
+    /// The topic was made anew; once released, reading begins again there.
+    Anew(Anew),
+    /// Released: reading begins there as soon as no rebalance is under way.
+    Beginning(Anew),
+    /// The broker refused the offset and has it: reading goes on there, as soon as no rebalance is under way.
+    Resuming,
+}
+
+/// The beginning of a topic that was made anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Anew {
+    pub(super) topic: TopicId,
+    pub(super) begin: u64,
 }
 
 /// A rebalance that is not answered yet.
@@ -87,17 +97,20 @@ struct Committing {
 
 /// What a member's thread works with.
 pub(super) struct Poller {
-    client: Arc<Client>,
-    cluster: Arc<Cluster>,
-    shared: Arc<Shared>,
+    pub(super) client: Arc<Client>,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) shared: Arc<Shared>,
     epochs: Arc<super::Epochs>,
     /// The group's whole name.
-    group: String,
-    lanes: Vec<Lane>,
+    pub(super) group: String,
+    pub(super) lanes: Vec<Lane>,
+    /// Assigned, but nobody knows yet where reading begins: no leader, or no topic.
+    unplaced: Vec<Partition>,
+    place_at: Instant,
     turn: usize,
     answering: Option<Answering>,
     committing: Vec<Committing>,
-    looked: Instant,
+    pub(super) looked: Instant,
 }
 
 impl Poller {
@@ -108,9 +121,10 @@ impl Poller {
         epochs: Arc<super::Epochs>,
         group: String,
     ) -> Self {
-        let (lanes, committing) = (Vec::new(), Vec::new());
-        let client = Arc::new(client);
-        Poller { client, cluster, shared, epochs, group, lanes, turn: 0, answering: None, committing, looked: Instant::now() }
+        let (lanes, unplaced, committing, now) = (Vec::new(), Vec::new(), Vec::new(), Instant::now());
+        let (client, answering) = (Arc::new(client), None);
+        let (place_at, looked) = (now, now);
+        Poller { client, cluster, shared, epochs, group, lanes, unplaced, place_at, turn: 0, answering, committing, looked }
     }
 
     /// Runs until the stage leaves, or the group cannot be served any more.
@@ -132,15 +146,35 @@ impl Poller {
             return Ok(Round::Left);
         }
         self.answer_rebalance()?;
-        self.begin_anew()?;
+        self.place()?;
+        self.restart()?;
         self.settle_commits();
-        self.look_at_topics()?;
+        self.look_at_topics();
+        self.settle_doubts()?;
         self.read()
     }
 
     /// Leaves the group; all that is held is forgotten, and who still asks is told that it is over.
-    fn end(self, broken: Option<String>) {
+    fn end(mut self, broken: Option<String>) {
         self.client.context().closing.store(true, Ordering::Relaxed);
+        // The client would wait for ever for an answer that nobody owes it any more.
+        let answering = self.answering.take().map(|answering| match answering {
+            Answering::Assign(..) => None,
+            Answering::Revoke(partitions, ..) => Some(partitions),
+        });
+        let unheard = std::mem::take(&mut *locked(&self.client.context().rebalances)).into_iter().map(|one| match one {
+            Rebalance::Assign(_) => None,
+            Rebalance::Revoke { partitions, .. } => Some(partitions),
+        });
+        for given_up in answering.into_iter().chain(unheard) {
+            let answered = match given_up {
+                Some(partitions) => give(&self.client, &partitions),
+                None => take(&self.client, &TopicPartitionList::new()),
+            };
+            if let Err(error) = answered {
+                tracing::debug!(%error, group = self.group, "leaving the group");
+            }
+        }
         self.shared.tell(|state| {
             state.held.clear();
             state.records.clear();
@@ -175,7 +209,6 @@ impl Poller {
         }
         match code {
             Some(Code::PartitionEOF) | None => Ok(()),
-            Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => self.out_of_range(),
             // The client connects again by itself; the stage is told once, when no broker is left.
             Some(Code::BrokerTransportFailure | Code::Resolve | Code::OperationTimedOut) => Ok(()),
             // The group is joined again by itself.
@@ -202,24 +235,6 @@ impl Poller {
         }
     }
 
-    /// Reading cannot go on where it was: the topic was made anew, or records are gone that nobody has read.
-    fn out_of_range(&mut self) -> Result<(), LogError> {
-        let begun_anew = self.find_topics_made_anew()?;
-        let places: Vec<_> = self.lanes.iter().map(|lane| record::place(&lane.partition)).collect();
-        let bounds = self.cluster.bounds(&places)?;
-        for lane in self.lanes.iter().filter(|lane| lane.flow == Flow::Flowing) {
-            if let Some((begin, end)) = bounds.get(&record::place(&lane.partition))
-                && !(*begin..=*end).contains(&lane.next)
-            {
-                return Err(position::out_of_range(&self.group, &lane.partition, lane.next, *begin, *end));
-            }
-        }
-        if begun_anew == 0 {
-            tracing::warn!(group = self.group, "the broker refused an offset that is there by now");
-        }
-        Ok(())
-    }
-
     /// Does what the stage wishes.
     fn grant(&mut self) -> Result<Round, LogError> {
         let wishes = self.shared.with(|state| std::mem::take(&mut state.wishes));
@@ -244,7 +259,7 @@ impl Poller {
     /// Whether a watermark is to be committed: its assignment stands, and it lies above what is committed.
     fn commits(&self, partition: &Partition, epoch: Epoch, watermark: u64) -> bool {
         let lane = self.lanes.iter().find(|lane| lane.partition == *partition && lane.epoch == epoch);
-        lane.is_some_and(|lane| watermark > lane.committed && !matches!(lane.flow, Flow::Anew(_) | Flow::Beginning(_)))
+        lane.is_some_and(|lane| watermark > lane.committed)
     }
 
     fn commit(&mut self, commits: Vec<Committing>) {
@@ -323,10 +338,10 @@ impl Poller {
         }
     }
 
-    /// Takes partitions over, once it is known where reading them begins.
+    /// Takes partitions over, once it is known where reading them begins; those of which it is not, later.
     fn assign(&mut self, partitions: TopicPartitionList) -> Result<(), LogError> {
-        let starts = match position::find(&self.client, &self.cluster, &self.group, &partitions) {
-            Ok(starts) => starts,
+        let (starts, unplaced) = match position::find(&self.client, &self.cluster, &self.group, &partitions) {
+            Ok(found) => found,
             Err(LogError::Unavailable(text)) => {
                 tracing::warn!(group = self.group, error = text, "where reading begins could not be found out");
                 self.shared.tell(|state| state.trouble = Some(text));
@@ -335,11 +350,45 @@ impl Poller {
             }
             Err(error) => return Err(error),
         };
-        let mut positioned = partitions.clone();
+        self.unplaced.extend(unplaced);
+        self.place_at = Instant::now() + AGAIN;
+        self.take_over(starts)
+    }
+
+    /// Takes over what could not be placed when it was assigned.
+    fn place(&mut self) -> Result<(), LogError> {
+        if self.unplaced.is_empty() || self.place_at > Instant::now() || self.is_rebalancing()? {
+            return Ok(());
+        }
+        self.place_at = Instant::now() + AGAIN;
+        let mut list = TopicPartitionList::with_capacity(self.unplaced.len());
+        for (topic, index) in self.unplaced.iter().map(record::place) {
+            list.add_partition(&topic, index);
+        }
+        match position::find(&self.client, &self.cluster, &self.group, &list) {
+            Ok((starts, _)) if starts.is_empty() => Ok(()),
+            Ok((starts, unplaced)) => {
+                self.unplaced = unplaced;
+                self.take_over(starts)
+            }
+            Err(LogError::Unavailable(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the group waits for an answer of ours, as far as the client knows by now.
+    pub(super) fn is_rebalancing(&mut self) -> Result<bool, LogError> {
+        self.serve()?;
+        Ok(self.answering.is_some() || !locked(&self.client.context().rebalances).is_empty())
+    }
+
+    fn take_over(&mut self, starts: Vec<Start>) -> Result<(), LogError> {
+        let mut positioned = TopicPartitionList::with_capacity(starts.len());
         for start in &starts {
             let offset = Offset::Offset(i64::try_from(start.position).unwrap_or(i64::MAX));
             let place = record::place(&start.partition);
-            positioned.set_partition_offset(&place.0, place.1, offset).map_err(|e| fault::of_error("assigning", &place.0, &e))?;
+            let added = positioned.add_partition_offset(&place.0, place.1, offset);
+            added.map_err(|error| fault::of_error("assigning", &place.0, &error))?;
         }
         let lanes = starts.into_iter().map(|start| self.lane(start)).collect::<Result<Vec<_>, _>>()?;
         take(&self.client, &positioned).map_err(|error| fault::of_error("joining the group", &self.group, &error))?;
@@ -350,7 +399,7 @@ impl Poller {
         Ok(())
     }
 
-    fn lane(&self, start: Start) -> Result<Lane, LogError> {
+    pub(super) fn lane(&self, start: Start) -> Result<Lane, LogError> {
         let Start { partition, position, committed, topic } = start;
         let (name, index) = record::place(&partition);
         let Some(mut queue) = self.client.split_partition_queue(&name, index) else {
@@ -359,10 +408,10 @@ impl Poller {
         let shared = self.shared.clone();
         queue.set_nonempty_callback(move || shared.wake());
         let epoch = self.epochs.next();
-        Ok(Lane { partition, epoch, queue, topic, next: position, committed, flow: Flow::Flowing })
+        Ok(Lane { partition, epoch, queue, topic, next: position, committed, flow: Flow::Flowing, doubt: None })
     }
 
-    fn announce(&self, lane: &Lane) {
+    pub(super) fn announce(&self, lane: &Lane) {
         let (partition, epoch, position) = (lane.partition.clone(), lane.epoch, lane.next);
         tracing::debug!(group = self.group, topic = %partition.topic, partition = partition.index, position, "assigned");
         self.shared.tell(|state| {
@@ -378,10 +427,15 @@ impl Poller {
         let mut open = Vec::new();
         for lane in self.lanes.iter_mut().filter(|lane| named.contains(&lane.partition)) {
             tracing::debug!(group = self.group, topic = %lane.partition.topic, partition = lane.partition.index, lost, "revoked");
-            // What was released already is nobody's.
-            if !matches!(std::mem::replace(&mut lane.flow, Flow::Ending), Flow::Beginning(_)) {
-                self.shared.tell(|state| withdraw(state, &lane.partition, lane.epoch));
-                open.push(lane.partition.clone());
+            match std::mem::replace(&mut lane.flow, Flow::Ending) {
+                Flow::Flowing | Flow::Resuming => {
+                    self.shared.tell(|state| withdraw(state, &lane.partition, lane.epoch));
+                    open.push(lane.partition.clone());
+                }
+                // The stage has heard of it, and has yet to answer.
+                Flow::Anew(_) => open.push(lane.partition.clone()),
+                // It is nobody's.
+                Flow::Beginning(_) | Flow::Ending => {}
             }
         }
         if lost {
@@ -397,8 +451,13 @@ impl Poller {
     fn give_up(&mut self, partitions: &TopicPartitionList) -> Result<(), LogError> {
         let named = position::partitions(partitions);
         self.shared.with(|state| state.held.retain(|partition, _| !named.contains(partition)));
-        self.lanes.retain(|lane| !named.contains(&lane.partition));
-        give(&self.client, partitions).map_err(|error| fault::of_error("giving up partitions of", &self.group, &error))
+        self.unplaced.retain(|partition| !named.contains(partition));
+        let mut placed = TopicPartitionList::new();
+        for lane in self.lanes.extract_if(.., |lane| named.contains(&lane.partition)) {
+            let (topic, index) = record::place(&lane.partition);
+            placed.add_partition(&topic, index);
+        }
+        give(&self.client, &placed).map_err(|error| fault::of_error("giving up partitions of", &self.group, &error))
     }
 
     fn release(&mut self, partition: &Partition, epoch: Epoch) {
@@ -408,59 +467,10 @@ impl Poller {
         self.shared.with(|state| state.held.remove(partition));
         let lane = self.lanes.iter_mut().find(|lane| lane.partition == *partition && lane.epoch == epoch);
         if let Some(lane) = lane
-            && let Flow::Anew(begin) = lane.flow
+            && let Flow::Anew(anew) = &lane.flow
         {
-            lane.flow = Flow::Beginning(begin);
+            lane.flow = Flow::Beginning(anew.clone());
         }
-    }
-
-    /// Reads topics that were made anew from where they begin, as other assignments. The client takes the partitions anew, too:
-    /// it does not seek where the broker has refused it an offset. During a rebalance that would be an answer to the group.
-    fn begin_anew(&mut self) -> Result<(), LogError> {
-        let rebalances = self.answering.is_some() || !locked(&self.client.context().rebalances).is_empty();
-        let released = |lane: &Lane| matches!(lane.flow, Flow::Beginning(_));
-        while let Some(at) = self.lanes.iter().position(released).filter(|_| !rebalances) {
-            let Lane { partition, topic, flow: Flow::Beginning(position), .. } = self.lanes.swap_remove(at) else { break };
-            let (name, index) = record::place(&partition);
-            let (mut list, offset) = (TopicPartitionList::new(), Offset::Offset(i64::try_from(position).unwrap_or(i64::MAX)));
-            list.add_partition_offset(&name, index, offset).map_err(|error| fault::of_error("reading", &name, &error))?;
-            give(&self.client, &list).map_err(|error| fault::of_error("giving up", &name, &error))?;
-            let lane = self.lane(Start { partition, position, committed: 0, topic })?;
-            take(&self.client, &list).map_err(|error| fault::of_error("reading", &name, &error))?;
-            self.announce(&lane);
-            self.lanes.push(lane);
-        }
-        Ok(())
-    }
-
-    fn look_at_topics(&mut self) -> Result<(), LogError> {
-        if self.looked.elapsed() >= SAME_TOPICS {
-            self.find_topics_made_anew()?;
-        }
-        Ok(())
-    }
-
-    /// Looks whether topics were deleted and made again, and has the stage give up what it holds of them.
-    fn find_topics_made_anew(&mut self) -> Result<usize, LogError> {
-        self.looked = Instant::now();
-        let mut names: Vec<&str> = self.lanes.iter().map(|lane| &*lane.partition.topic).collect();
-        names.dedup();
-        if names.is_empty() {
-            return Ok(0);
-        }
-        // A look that fails now is repeated soon.
-        let Ok(ids) = self.cluster.ids(&names, Duration::from_secs(2)) else { return Ok(0) };
-        let anew = |lane: &Lane| ids.get(&*lane.partition.topic).is_some_and(|id| *id != lane.topic);
-        let places: Vec<_> = self.lanes.iter().filter(|lane| anew(lane)).map(|lane| record::place(&lane.partition)).collect();
-        let Ok(bounds) = self.cluster.bounds(&places) else { return Ok(0) };
-        for lane in self.lanes.iter_mut().filter(|lane| lane.flow == Flow::Flowing && anew(lane)) {
-            let begin = bounds.get(&record::place(&lane.partition)).map_or(0, |(begin, _)| *begin);
-            tracing::warn!(group = self.group, topic = %lane.partition.topic, partition = lane.partition.index, "the topic was made anew; it is read from its beginning");
-            lane.flow = Flow::Anew(begin);
-            lane.topic = ids.get(&*lane.partition.topic).cloned().unwrap_or_default();
-            self.shared.tell(|state| withdraw(state, &lane.partition, lane.epoch));
-        }
-        Ok(places.len())
     }
 
     /// Reads a batch of the next partition in turn, if there is room for one.
@@ -498,11 +508,13 @@ impl Poller {
                     }
                 }
                 Some(Err(error)) => {
-                    let error = match error {
-                        KafkaError::PartitionEOF(_) => continue,
-                        error => error,
-                    };
-                    self.trouble(&error)?;
+                    match error.rdkafka_error_code() {
+                        Some(Code::PartitionEOF) => continue,
+                        Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => {
+                            self.lanes[chosen].doubt = Some(Instant::now());
+                        }
+                        _ => self.trouble(&error)?,
+                    }
                     break;
                 }
             }
@@ -522,7 +534,7 @@ impl Poller {
 }
 
 /// Takes back what the stage has not seen of an assignment, and tells it that the assignment ends.
-fn withdraw(state: &mut super::member::State, partition: &Partition, epoch: Epoch) {
+pub(super) fn withdraw(state: &mut super::member::State, partition: &Partition, epoch: Epoch) {
     state.records.retain(|(_, of, _)| *of != epoch);
     state.notices.push_back(Delivery::Revoked { partition: partition.clone(), epoch });
 }

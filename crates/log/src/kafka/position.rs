@@ -4,7 +4,7 @@
 //! that was committed in the old one says nothing: it is read from its beginning (what that repeats, the tables refuse).
 //! An offset that the partition does not hold stops the group, with what to do about it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use longshore_stages::ports::{LogError, Partition};
@@ -56,45 +56,56 @@ pub(super) fn is_of(beside: &str, topic: Option<&TopicId>) -> bool {
     }
 }
 
-/// Finds out where reading these partitions begins.
-pub(super) fn find(client: &Client, cluster: &Cluster, group: &str, list: &TopicPartitionList) -> Result<Vec<Start>, LogError> {
+/// Finds out where reading these partitions begins; of some it may not be known yet (no leader, no topic).
+pub(super) fn find(
+    client: &Client,
+    cluster: &Cluster,
+    group: &str,
+    list: &TopicPartitionList,
+) -> Result<(Vec<Start>, Vec<Partition>), LogError> {
     let partitions = partitions(list);
     if partitions.is_empty() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), Vec::new()));
     }
-    let committed = committed(client, group, list)?;
+    let (committed, unknown) = committed(client, group, list)?;
     let mut names: Vec<&str> = partitions.iter().map(|partition| &*partition.topic).collect();
     names.sort_unstable();
     names.dedup();
     let ids = cluster.ids(&names, ANSWER)?;
     let places: Vec<Place> = partitions.iter().map(record::place).collect();
     let bounds = cluster.bounds(&places)?;
-    let start = |partition: Partition| {
+    let (mut starts, mut unplaced) = (Vec::new(), Vec::new());
+    for partition in partitions {
         let place = record::place(&partition);
-        let (Some(topic), Some(bounds)) = (ids.get(&place.0), bounds.get(&place)) else {
-            return Err(fault::of("reading", &place.0, rdkafka::types::RDKafkaErrorCode::UnknownTopicOrPartition));
+        let (Some(topic), Some(bounds), false) = (ids.get(&place.0), bounds.get(&place), unknown.contains(&place)) else {
+            tracing::warn!(group, topic = place.0, partition = place.1, "the partition has no leader, or is not there; it waits");
+            unplaced.push(partition);
+            continue;
         };
         let said = committed.get(&place);
         let position = begin(group, &partition, said, topic, *bounds)?;
         let committed = said.filter(|said| said.0 == position).map_or(0, |said| said.0);
-        Ok(Start { partition, position, committed, topic: topic.clone() })
-    };
-    partitions.into_iter().map(start).collect()
+        starts.push(Start { partition, position, committed, topic: topic.clone() });
+    }
+    Ok((starts, unplaced))
 }
 
-/// The group's positions, each with the text beside it.
-fn committed(client: &Client, group: &str, list: &TopicPartitionList) -> Result<BTreeMap<Place, (u64, String)>, LogError> {
+/// The group's positions by partition, each with the text beside it; and the partitions of which they cannot be told.
+type Positions = (BTreeMap<Place, (u64, String)>, BTreeSet<Place>);
+
+fn committed(client: &Client, group: &str, list: &TopicPartitionList) -> Result<Positions, LogError> {
     let asked = client.committed_offsets(list.clone(), ANSWER);
     let answered = asked.map_err(|error| fault::of_error("reading the positions of", group, &error))?;
-    let mut all = BTreeMap::new();
+    let (mut all, mut unknown) = (BTreeMap::new(), BTreeSet::new());
     for element in answered.elements() {
-        element.error().map_err(|error| fault::of_error("reading the positions of", group, &error))?;
-        if let Offset::Offset(offset) = element.offset() {
+        if element.error().is_err() {
+            unknown.insert((element.topic().to_owned(), element.partition()));
+        } else if let Offset::Offset(offset) = element.offset() {
             let offset = u64::try_from(offset).unwrap_or(0);
             all.insert((element.topic().to_owned(), element.partition()), (offset, element.metadata().to_owned()));
         }
     }
-    Ok(all)
+    Ok((all, unknown))
 }
 
 /// Where reading begins, of what was committed, the topic's id, and the bounds of the partition.

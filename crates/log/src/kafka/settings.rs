@@ -60,7 +60,7 @@ pub fn reserved(property: &str) -> Option<&'static str> {
             "would acknowledge what may still be lost; all brokers in sync acknowledge, always"
         }
         "allow.auto.create.topics" => "would make topics with wrong numbers; use longshore topics create",
-        "enable.partition.eof" | "log.queue" | "log_level" | "partitioner" => "is needed as it is",
+        "delivery.report.only.error" | "enable.partition.eof" | "log.queue" | "log_level" | "partitioner" => "is needed as it is",
         _ => return None,
     })
 }
@@ -130,7 +130,7 @@ impl Settings {
             .set("acks", "all")
             .set("compression.type", "lz4")
             .set("partitioner", "murmur2_random")
-            .set("linger.ms", "2")
+            .set("linger.ms", "5")
             .set("message.max.bytes", MAX_RECORD_BYTES.to_string())
             .set("queue.buffering.max.kbytes", QUEUE_KIB.to_string())
             .set("message.timeout.ms", DELIVERY_TIMEOUT.as_millis().to_string());

@@ -22,8 +22,13 @@ const LEAVING: Duration = Duration::from_secs(3);
 pub(super) struct Leaving(HashMap<Partition, (Epoch, Instant)>);
 
 impl Leaving {
-    pub(super) fn has(&self, partition: &Partition) -> bool {
-        self.0.contains_key(partition)
+    pub(super) fn has(&self, partition: &Partition, epoch: Epoch) -> bool {
+        self.0.get(partition).is_some_and(|(leaving, _)| *leaving == epoch)
+    }
+
+    /// It is ours again, by another assignment: the old one is over.
+    pub(super) fn forget(&mut self, partition: &Partition) {
+        self.0.remove(partition);
     }
 
     /// Those for which nobody has anything to wait for.

@@ -239,7 +239,7 @@ impl Running {
             let Some(slot) = self.slots.take() else { return };
             let Some(id) = self.hosts.pop(now) else { continue };
             let Some(job) = self.jobs.get_mut(&id) else { continue };
-            if self.leaving.has(&job.partition) || self.tracker.watermark(&job.partition, job.epoch).is_none() {
+            if self.leaving.has(&job.partition, job.epoch) || self.tracker.watermark(&job.partition, job.epoch).is_none() {
                 self.forget(id, now);
                 continue;
             }
@@ -261,6 +261,7 @@ impl Running {
         match delivery {
             Delivery::Assigned { partition, epoch, position } => {
                 self.held.remove(&partition);
+                self.leaving.forget(&partition);
                 self.tracker.assign(partition, epoch, position);
             }
             Delivery::Records { partition, epoch, records } => self.admit(&partition, epoch, records.into())?,
