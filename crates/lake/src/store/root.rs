@@ -92,8 +92,11 @@ impl Root {
         if path.is_empty() {
             return Ok(Parent { handle: None, path: String::new() });
         }
-        if let Some(handle) = self.find_at_once(path) {
-            return Ok(Parent { handle: Some(handle), path: path.to_string() });
+        match self.find_at_once(path) {
+            Some(Ok(handle)) => return Ok(Parent { handle: Some(handle), path: path.to_string() }),
+            Some(Err(Errno::NOENT)) => return Err(Errno::NOENT.into()),
+            // What is wrong, or whether anything is, the way through each component tells.
+            Some(Err(_)) | None => {}
         }
         let mut parent: Option<OwnedFd> = None;
         for name in path.split('/').filter(|name| !matches!(*name, "" | "." | "..")) {
@@ -106,11 +109,8 @@ impl Root {
     /// Opens a directory below the root and creates what is missing. Something else in its way makes it go to another
     /// name, see the module's header.
     pub(super) fn find_or_create(&self, path: &str) -> io::Result<Parent> {
-        if let Ok(parent) = self.find(path) {
-            return Ok(parent);
-        }
-        let mut parent = Parent { handle: None, path: String::new() };
-        for name in path.split('/') {
+        let (mut parent, missing) = self.nearest(path);
+        for name in missing.split('/').filter(|name| !name.is_empty()) {
             let (handle, used) = enter(self.of(&parent), name)?;
             let path = if parent.path.is_empty() { used } else { format!("{}/{used}", parent.path) };
             parent = Parent { handle: Some(handle), path };
@@ -118,16 +118,32 @@ impl Root {
         Ok(parent)
     }
 
+    /// The nearest directory that is there, and what of the path is not: mostly the last one or two components, since each
+    /// event has directories of its own. The root, where something else is in the way.
+    fn nearest<'a>(&self, path: &'a str) -> (Parent, &'a str) {
+        let mut there = path;
+        loop {
+            match self.find(there) {
+                Ok(parent) => return (parent, path[there.len()..].trim_start_matches('/')),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => there = split(there).0,
+                Err(_) => return (Parent { handle: None, path: String::new() }, path),
+            }
+        }
+    }
+
     /// One system call instead of one for each component, where the kernel has it (Linux 5.6, `openat2`).
     #[cfg(target_os = "linux")]
-    fn find_at_once(&self, path: &str) -> Option<OwnedFd> {
+    fn find_at_once(&self, path: &str) -> Option<Result<OwnedFd, Errno>> {
         use rustix::fs::ResolveFlags;
         let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        fs::openat2(&self.handle, path, DIRECTORY, Mode::empty(), inside).ok()
+        match fs::openat2(&self.handle, path, DIRECTORY, Mode::empty(), inside) {
+            Err(Errno::NOSYS | Errno::PERM) => None,
+            tried => Some(tried),
+        }
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn find_at_once(&self, _path: &str) -> Option<OwnedFd> {
+    fn find_at_once(&self, _path: &str) -> Option<Result<OwnedFd, Errno>> {
         None
     }
 
@@ -213,10 +229,7 @@ fn enter(at: BorrowedFd<'_>, name: &str) -> io::Result<(OwnedFd, String)> {
 }
 
 fn open_or_create(at: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
-    match fs::openat(at, name, DIRECTORY, Mode::empty()) {
-        Err(Errno::NOENT) => {}
-        other => return other,
-    }
+    // Mostly it is not there.
     match fs::mkdirat(at, name, Mode::from_raw_mode(0o777)) {
         Ok(()) | Err(Errno::EXIST) => fs::openat(at, name, DIRECTORY, Mode::empty()),
         Err(error) => Err(error),
