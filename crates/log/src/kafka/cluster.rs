@@ -13,7 +13,7 @@ use rdkafka::metadata::Metadata;
 
 use super::context::Told;
 use super::fault;
-use super::native::{self, Committed, End, TopicId};
+use super::native::{self, End, TopicId};
 use super::settings::Settings;
 
 /// The longest wait for an answer.
@@ -87,12 +87,6 @@ impl Cluster {
                 return;
             }
         }
-    }
-
-    /// What a group has committed, by its whole name.
-    pub(super) fn committed(&self, group: &str) -> Result<Vec<Committed>, LogError> {
-        self.hear();
-        native::committed(&self.client, group, ANSWER).map_err(|code| fault::of("reading the positions of", group, code))
     }
 
     /// The fewest replicas that any partition of each topic has.

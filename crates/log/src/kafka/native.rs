@@ -1,5 +1,5 @@
-//! What librdkafka can do and `rdkafka` has no words for: which id a topic has, what a group has committed, where partitions
-//! begin and end, and a commit whose end is told without waiting for it. All of the workspace's `unsafe` code is here.
+//! What librdkafka can do and `rdkafka` has no words for: which id a topic has, where partitions begin and end, and a commit
+//! whose end is told without waiting for it. All of the workspace's `unsafe` code is here.
 //!
 //! *Owns*: the memory of requests and answers; every pointer is freed by the [`Owned`] that holds it.
 //! *Does not own*: the client, which the caller keeps alive for the time of the call. Each call blocks, up to its timeout.
@@ -12,22 +12,11 @@ use std::time::Duration;
 
 use rdkafka::bindings as rd;
 use rdkafka::client::{Client, ClientContext};
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{IsError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
 /// The id of a topic: another one after it was deleted and made again (KIP-516), in base64.
 pub(super) type TopicId = String;
-
-/// What a group has committed in a partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Committed {
-    pub(super) topic: String,
-    pub(super) partition: i32,
-    pub(super) offset: i64,
-    /// What was written beside the offset.
-    pub(super) metadata: String,
-}
 
 /// Which end of a partition is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,76 +124,6 @@ pub(super) fn topic_ids<C: ClientContext>(
         }
     }
     Ok(ids)
-}
-
-/// Everything that a group has committed. A group that nobody knows has committed nothing.
-///
-/// Asks as a consumer: when the group's coordinator moves, librdkafka 2.12 looks for the group of the client that asks, and
-/// breaks down where it has none, as a producer or an admin client.
-pub(super) fn committed<C: ConsumerContext>(
-    consumer: &BaseConsumer<C>,
-    group: &str,
-    timeout: Duration,
-) -> Result<Vec<Committed>, RDKafkaErrorCode> {
-    let client = consumer.client();
-    let group = CString::new(group).map_err(|_| RDKafkaErrorCode::InvalidGroupId)?;
-    // SAFETY: the name is copied; without partitions all are meant.
-    let request = unsafe { rd::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), ptr::null()) };
-    let request = Owned { pointer: request, free: rd::rd_kafka_ListConsumerGroupOffsets_destroy };
-    let op = rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS;
-    let mut requests = [request.pointer];
-    // SAFETY: all pointers are alive while the request is made.
-    let event = ask(client, op, timeout, |rk, options, queue| unsafe {
-        rd::rd_kafka_ListConsumerGroupOffsets(rk, requests.as_mut_ptr(), 1, options, queue);
-    })?;
-    let mut all = Vec::new();
-    // SAFETY: groups and partitions belong to the event, which outlives this block.
-    unsafe {
-        let mut count = 0;
-        let result = rd::rd_kafka_event_ListConsumerGroupOffsets_result(event.pointer);
-        let groups = rd::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &mut count);
-        for n in 0..count {
-            let error = rd::rd_kafka_group_result_error(*groups.add(n));
-            if !error.is_null() && rd::rd_kafka_error_code(error).is_error() {
-                match RDKafkaErrorCode::from(rd::rd_kafka_error_code(error)) {
-                    RDKafkaErrorCode::GroupIdNotFound => continue,
-                    code => return Err(code),
-                }
-            }
-            for partition in partitions(rd::rd_kafka_group_result_partitions(*groups.add(n))) {
-                if !partition.err.is_error() && partition.offset >= 0 {
-                    all.push(Committed {
-                        topic: text(partition.topic),
-                        partition: partition.partition,
-                        offset: partition.offset,
-                        metadata: metadata(partition),
-                    });
-                }
-            }
-        }
-    }
-    Ok(all)
-}
-
-/// # Safety
-/// The list must be alive for as long as the slice is used.
-unsafe fn partitions<'a>(list: *const rd::rd_kafka_topic_partition_list_t) -> &'a [rd::rd_kafka_topic_partition_t] {
-    // SAFETY: promised by the caller; an empty list has no elements to point at.
-    unsafe {
-        if list.is_null() || (*list).cnt == 0 {
-            return &[];
-        }
-        std::slice::from_raw_parts((*list).elems, usize::try_from((*list).cnt).unwrap_or(0))
-    }
-}
-
-fn metadata(partition: &rd::rd_kafka_topic_partition_t) -> String {
-    if partition.metadata.is_null() || partition.metadata_size == 0 {
-        return String::new();
-    }
-    // SAFETY: librdkafka says how many bytes there are.
-    let bytes = unsafe { std::slice::from_raw_parts(partition.metadata.cast::<u8>(), partition.metadata_size) };
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// One end of each of these partitions. Those that are not there are left out.

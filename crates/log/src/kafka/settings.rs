@@ -159,9 +159,14 @@ impl Settings {
         self.finished(config)
     }
 
-    /// An onlooker, who belongs to no group.
+    /// An onlooker, who joins no group.
     pub(super) fn onlooker(&self) -> ClientConfig {
-        let mut config = self.reader(&self.group("onlooker"));
+        self.onlooker_at(&self.group("onlooker"))
+    }
+
+    /// One who looks at the positions of a group, by its whole name.
+    pub(super) fn onlooker_at(&self, group: &str) -> ClientConfig {
+        let mut config = self.reader(group);
         config
             .set("enable.partition.eof", "true")
             .set("queued.max.messages.kbytes", "8192")

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use longshore_stages::ports::{LogError, LogView, Partition, PartitionState, Position, Received};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::cluster::{ANSWER, Cluster, Place, made};
 use super::context::{Told, locked};
 use super::settings::Settings;
-use super::{fault, native, record};
+use super::{fault, record};
 
 /// A read returns at most about this many bytes, whatever its `max`; read on from the last offset.
 const READ_BYTES: usize = 16 << 20;
@@ -32,6 +32,9 @@ struct Inner {
     settings: Settings,
     cluster: Arc<Cluster>,
     readers: Box<Readers>,
+    /// The clients that ask for positions, by their group: the library's way to ask for another's breaks down now and then,
+    /// when the group's coordinator moves or does not answer.
+    asking: Mutex<BTreeMap<String, BaseConsumer<Told>>>,
     reading: Mutex<Option<Reading>>,
 }
 
@@ -43,7 +46,7 @@ struct Reading {
 
 impl KafkaView {
     pub(super) fn new(settings: Settings, cluster: Arc<Cluster>, readers: Box<Readers>) -> Self {
-        KafkaView { inner: Arc::new(Inner { settings, cluster, readers, reading: Mutex::new(None) }) }
+        KafkaView { inner: Arc::new(Inner { settings, cluster, readers, asking: Mutex::default(), reading: Mutex::new(None) }) }
     }
 }
 
@@ -70,7 +73,9 @@ impl Inner {
         let ids = self.cluster.ids(&mine.keys().map(|topic| topic.as_str()).collect::<Vec<_>>(), ANSWER)?;
         let mut positions = Vec::new();
         for group in groups {
-            positions.extend(self.positions(group, &ids)?);
+            let read = mine.iter().filter(|(_, readers)| readers.contains(group)).map(|(topic, _)| *topic);
+            let places = read.flat_map(|topic| topics[topic].iter().map(|index| (topic.clone(), *index)));
+            positions.extend(self.positions(group, &places.collect::<Vec<_>>(), &ids)?);
         }
         let places: Vec<Place> =
             mine.keys().flat_map(|topic| topics[*topic].iter().map(|index| ((*topic).clone(), *index))).collect();
@@ -83,15 +88,37 @@ impl Inner {
     }
 
     /// What a group has committed in topics that are still the ones that it read.
-    fn positions(&self, group: &str, ids: &BTreeMap<String, String>) -> Result<Vec<Position>, LogError> {
-        let committed = self.cluster.committed(&self.settings.group(group))?;
-        let same = |one: &native::Committed| super::position::is_of(&one.metadata, ids.get(&one.topic));
-        let position = |one: native::Committed| Position {
-            group: group.to_owned(),
-            partition: record::partition(&one.topic, one.partition),
-            committed: u64::try_from(one.offset).unwrap_or(0),
+    fn positions(&self, group: &str, places: &[Place], ids: &BTreeMap<String, String>) -> Result<Vec<Position>, LogError> {
+        let whole = self.settings.group(group);
+        let failed = |error: KafkaError| fault::of_error("reading the positions of", &whole, &error);
+        let mut list = TopicPartitionList::with_capacity(places.len());
+        for (topic, index) in places {
+            list.add_partition(topic, *index);
+        }
+        let mut asking = locked(&self.asking);
+        let client = match asking.remove(&whole) {
+            Some(client) => client,
+            None => made(&self.settings.brokers, self.settings.onlooker_at(&whole).create_with_context(Told::default()))?,
         };
-        Ok(committed.into_iter().filter(same).map(position).collect())
+        // What the client says unasked waits in its queue until somebody hears it.
+        while client.poll(Duration::ZERO).is_some() {}
+        let committed = client.committed_offsets(list, ANSWER).map_err(failed)?;
+        let mut positions = Vec::new();
+        for element in committed.elements() {
+            match element.error() {
+                // It was deleted just now.
+                Err(error) if error.rdkafka_error_code() == Some(Code::UnknownTopicOrPartition) => continue,
+                other => other.map_err(failed)?,
+            }
+            if let Offset::Offset(offset) = element.offset()
+                && super::position::is_of(element.metadata(), ids.get(element.topic()))
+            {
+                let partition = record::partition(element.topic(), element.partition());
+                positions.push(Position { group: group.to_owned(), partition, committed: u64::try_from(offset).unwrap_or(0) });
+            }
+        }
+        asking.insert(whole.clone(), client);
+        Ok(positions)
     }
 
     fn read(&self, partition: &Partition, from: u64, max: usize) -> Result<Vec<Received>, LogError> {
