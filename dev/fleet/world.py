@@ -78,8 +78,8 @@ class Fleet:
 
     def __enter__(self):
         self.dir.mkdir()
-        words = {"broker": self.broker.address, "name": self.name, "in_flight": self.in_flight, "properties": self.properties}
-        (self.dir / "longshore.yaml").write_text(CONFIG.format(**words))
+        words = {"name": self.name, "in_flight": self.in_flight, "properties": self.properties}
+        (self.dir / "longshore.yaml").write_text(CONFIG.format(broker=self.broker.address, **words))
         run([self.longshore, "topics", "create", "-c", self.dir / "longshore.yaml", "--json"])
         return self
 
