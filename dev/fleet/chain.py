@@ -43,7 +43,7 @@ def longshore(bench, name, size, count):
     with Fleet(bench.work, name, bench.broker, bench.longshore, IN_FLIGHT) as fleet:
         broker = bench.broker
         broker.ask("fill", fleet.topic("events.raw"), count, bench.origin.url(size))
-        tasks, results = (broker.start("watch", fleet.topic(topic), count, PATIENCE) for topic in ("downloads.pending", "downloads.results"))
+        tasks, results = (broker.start("watch", fleet.topic(f"downloads.{of}"), count, PATIENCE) for of in ("pending", "results"))
         process, broker_before = fleet.start(), cpu_seconds(broker.pid)
         last_row = until_rows(fleet.table("attachments"), count, PATIENCE, process.check)
         used = process.used()
@@ -61,7 +61,8 @@ def longshore(bench, name, size, count):
 
 
 def print_table(bench, runs):
-    print("\n| chain | program | files/s to the last row | of bare | to the last file | CPU s per 1,000 files | the broker's | peak RSS MB |")
+    print("\n| chain | program | files/s to the last row | of bare | to the last file ", end="")
+    print("| CPU s per 1,000 files | the broker's | peak RSS MB |")
     print("|---|---|---:|---:|---:|---:|---:|---:|")
     for size in bench.sizes:
         bare, ours = (bench.medians(runs, size=size, program=program) for program in ("bare", "longshore"))

@@ -27,7 +27,8 @@ def measure(bench):
     for turn in range(bench.rounds):
         busy = wait_for_calm(bench.calm)
         runs.append({"round": turn, "busy_before": busy, **run(bench, f"paced-{turn}", bench.scaled(SECONDS))})
-        bench.say("paced {}/{}: p50 {p50_ms:.0f} ms, p95 {p95_ms:.0f} ms, p99 {p99_ms:.0f} ms".format(turn + 1, bench.rounds, **runs[-1]))
+        said = "paced {}/{}: p50 {p50_ms:.0f} ms, p95 {p95_ms:.0f} ms, p99 {p99_ms:.0f} ms"
+        bench.say(said.format(turn + 1, bench.rounds, **runs[-1]))
     return runs
 
 

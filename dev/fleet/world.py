@@ -33,7 +33,7 @@ class Broker:
     """A broker of its own, with all that it holds below a directory."""
 
     def __init__(self, work, kafka_loop):
-        self.dir, self.loop = work / "kafka", kafka_loop
+        self.dir, self.loop, self.started = work / "kafka", kafka_loop, []
 
     def __enter__(self):
         said = run([ROOT / "dev/kafka", "up", "--dir", self.dir, "--port", "0"])
@@ -42,6 +42,8 @@ class Broker:
         return self
 
     def __exit__(self, *_):
+        for process in self.started:
+            process.kill()
         run([ROOT / "dev/kafka", "down", "--dir", self.dir])
 
     def ask(self, command, *words):
@@ -51,7 +53,8 @@ class Broker:
     def start(self, command, *words):
         """The same in the background; `told` waits for it."""
         words = [str(word) for word in (self.loop, command, self.address, *words)]
-        return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        self.started.append(subprocess.Popen(words, stdout=subprocess.PIPE, text=True))
+        return self.started[-1]
 
 
 def told(process):
@@ -78,8 +81,8 @@ class Fleet:
 
     def __enter__(self):
         self.dir.mkdir()
-        words = {"broker": self.broker.address, "name": self.name, "in_flight": self.in_flight, "properties": self.properties}
-        (self.dir / "longshore.yaml").write_text(CONFIG.format(**words))
+        words = {"name": self.name, "in_flight": self.in_flight, "properties": self.properties}
+        (self.dir / "longshore.yaml").write_text(CONFIG.format(broker=self.broker.address, **words))
         run([self.longshore, "topics", "create", "-c", self.dir / "longshore.yaml", "--json"])
         return self
 

@@ -26,14 +26,13 @@ impl Event {
         let note = &NOTE[..usize::try_from(number.wrapping_mul(7_919) % NOTE.len() as u64)?];
         write!(
             self.value,
-            "{{\"type\":\"claims.property.xn.documentsReceived\",\"version\":\"1\",\"utcDateTime\":\"{time}\",\
+            "{{\"type\":\"claims.property.xn.documentsReceived\",\"version\":\"1\",\"utcDateTime\":\"2026-11-23T19:45:32.749511+00:00\",\
              \"traceId\":\"{trace_id}\",\"eventId\":null,\"data\":{{\"description\":\"Documents received\",\
              \"assignmentId\":\"A{number:08}\",\"originalAssignmentId\":\"A{number:08}\",\"xnAddress\":\"XN.EXAMPLE.{office}\",\
              \"carrierId\":\"{carrier}\",\"estimateVersion\":\"2\",\"note\":\"{note}\",\"author\":\"J. Doe\",\
              \"dateTime\":\"2026-11-23T12:45:32\",\"adm\":{{\"coverageLoss\":{{\"claimNumber\":\"CLM-{number:09}\"}}}},\
              \"contact\":{{\"type\":\"insured\",\"name\":\"Erika Mustermann\",\"contactMethods\":{{\"phone\":{{\"type\":\"cell\",\
              \"number\":\"555-0100\",\"extension\":\"\"}}}}}},\"attachments\":[\"{url}/{number:07}.bin\"]}}}}",
-            time = "2026-11-23T19:45:32.749511+00:00",
             office = number % 97,
             carrier = 3_000_000 + number % 211,
         )?;
