@@ -20,10 +20,11 @@ use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProd
 use tokio::sync::Notify;
 
 use super::cluster::{ANSWER, Cluster, made};
-use super::context::{Told, locked};
+use super::context::Told;
 use super::fault;
 use super::record;
 use super::settings::Settings;
+use crate::catalog::locked;
 
 /// The wait for room in the client's queue.
 const NO_ROOM: Duration = Duration::from_millis(2);

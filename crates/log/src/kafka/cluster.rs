@@ -89,11 +89,15 @@ impl Cluster {
         }
     }
 
-    /// The fewest replicas that any partition of each topic has.
-    pub(super) fn replicas(&self) -> Result<BTreeMap<String, usize>, LogError> {
+    /// How many partitions each topic has, and the fewest replicas of any of them.
+    pub(super) fn sizes(&self) -> Result<BTreeMap<String, (usize, usize)>, LogError> {
         let metadata = self.metadata(None, ANSWER)?;
-        let fewest = |topic: &rdkafka::metadata::MetadataTopic| topic.partitions().iter().map(|p| p.replicas().len()).min();
-        Ok(metadata.topics().iter().filter_map(|topic| Some((topic.name().to_owned(), fewest(topic)?))).collect())
+        let size = |topic: &rdkafka::metadata::MetadataTopic| {
+            let partitions = topic.partitions();
+            let fewest = partitions.iter().map(|partition| partition.replicas().len()).min()?;
+            Some((topic.name().to_owned(), (partitions.len(), fewest)))
+        };
+        Ok(metadata.topics().iter().filter_map(size).collect())
     }
 
     /// The error of a cluster that cannot be asked, with the reason that the client has for it.

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use longshore_stages::ports::{Consumer, Delivery, Epoch, LogError, Partition};
 use tokio::sync::{Notify, oneshot};
 
-use super::context::locked;
+use crate::catalog::locked;
 
 /// Batches that wait for the stage; those of paused partitions wait besides, at most so many of each.
 const BATCHES: usize = 2;

@@ -23,12 +23,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::cluster::Cluster;
-use super::context::{CommitEnd, MemberContext, Rebalance, give, locked, take};
+use super::context::{CommitEnd, MemberContext, Rebalance, give, take};
 use super::fault;
 use super::member::{Answer, Shared, Wish};
 use super::native::{self, TopicId};
 use super::position::{self, Start};
 use super::record;
+use crate::catalog::locked;
 
 /// The most that one delivery brings.
 const BATCH_RECORDS: usize = 2_000;
@@ -295,15 +296,15 @@ impl Poller {
     }
 
     fn settle(&mut self, end: &CommitEnd) {
-        let of_it =
-            |partition: &Partition| *partition.topic == *end.topic && i64::from(partition.index) == i64::from(end.partition);
+        let partition = record::partition(&end.topic, end.partition);
         let offset = u64::try_from(end.offset).unwrap_or(0);
-        let lane = self.lanes.iter_mut().find(|lane| of_it(&lane.partition));
+        let lane = self.lanes.iter_mut().find(|lane| lane.partition == partition);
         if let (Some(lane), None) = (lane, end.error) {
             lane.committed = lane.committed.max(offset);
         }
-        let (ended, rest) =
-            std::mem::take(&mut self.committing).into_iter().partition(|one| of_it(&one.partition) && one.watermark <= offset);
+        let (ended, rest) = std::mem::take(&mut self.committing)
+            .into_iter()
+            .partition(|one| one.partition == partition && one.watermark <= offset);
         self.committing = rest;
         for commit in ended {
             let result = end.error.map_or(Ok(()), |code| Err(fault::of("committing a position of", &self.group, code)));
@@ -314,11 +315,11 @@ impl Poller {
     fn answer_rebalance(&mut self) -> Result<(), LogError> {
         if self.answering.is_none() {
             let next = locked(&self.client.context().rebalances).pop_front();
-            self.answering = match next {
+            self.answering = Some(match next {
                 None => return Ok(()),
-                Some(Rebalance::Assign(partitions)) => Some(Answering::Assign(partitions, Instant::now())),
+                Some(Rebalance::Assign(partitions)) => Answering::Assign(partitions, Instant::now()),
                 Some(Rebalance::Revoke { partitions, lost }) => self.revoke(partitions, lost),
-            };
+            });
         }
         match self.answering.take() {
             Some(Answering::Assign(partitions, at)) if at <= Instant::now() => self.assign(partitions),
@@ -422,7 +423,7 @@ impl Poller {
     }
 
     /// Begins to give partitions up: the stage is told, and has to answer unless they are lost already.
-    fn revoke(&mut self, partitions: TopicPartitionList, lost: bool) -> Option<Answering> {
+    fn revoke(&mut self, partitions: TopicPartitionList, lost: bool) -> Answering {
         let named = position::partitions(&partitions);
         let mut open = Vec::new();
         for lane in self.lanes.iter_mut().filter(|lane| named.contains(&lane.partition)) {
@@ -445,7 +446,7 @@ impl Poller {
             );
             open.clear();
         }
-        Some(Answering::Revoke(partitions, open, Instant::now() + REVOKED))
+        Answering::Revoke(partitions, open, Instant::now() + REVOKED)
     }
 
     fn give_up(&mut self, partitions: &TopicPartitionList) -> Result<(), LogError> {

@@ -113,8 +113,8 @@ fn too_few(spec: &TopicSpec, found: usize) -> LogError {
 /// The topics of these names that are there.
 pub(super) async fn describe(cluster: &std::sync::Arc<Cluster>, names: &[String]) -> Result<BTreeMap<String, Found>, LogError> {
     let asked = cluster.clone();
-    let (topics, replicas) = super::blocking(move || Ok((asked.topics(ANSWER)?, asked.replicas()?))).await?;
-    let there: Vec<&String> = names.iter().filter(|name| topics.contains_key(*name)).collect();
+    let sizes = super::blocking(move || asked.sizes()).await?;
+    let there: Vec<&String> = names.iter().filter(|name| sizes.contains_key(*name)).collect();
     if there.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -127,9 +127,8 @@ pub(super) async fn describe(cluster: &std::sync::Arc<Cluster>, names: &[String]
         let resource = resource.map_err(|code| fault::of("describing", "topics", code))?;
         let OwnedResourceSpecifier::Topic(name) = resource.specifier else { continue };
         let settings = resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect();
-        let partitions = topics.get(&name).map_or(0, Vec::len) as u32;
-        let replicas = replicas.get(&name).copied().unwrap_or(1);
-        found.insert(name, Found { partitions, replicas, settings });
+        let Some((partitions, replicas)) = sizes.get(&name).copied() else { continue };
+        found.insert(name, Found { partitions: partitions as u32, replicas, settings });
     }
     Ok(found)
 }

@@ -11,9 +11,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::cluster::{ANSWER, Cluster, Place, made};
-use super::context::{Told, locked};
+use super::context::Told;
 use super::settings::Settings;
 use super::{fault, record};
+use crate::catalog::locked;
 
 /// A read returns at most about this many bytes, whatever its `max`; read on from the last offset.
 const READ_BYTES: usize = 16 << 20;
