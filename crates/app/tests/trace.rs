@@ -147,7 +147,7 @@ fn the_letter_of_an_event_is_found_by_the_events_ids() {
     let message = Message { value: Some(format::encode(&letter).into()), ..Message::default() };
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let log = EmbeddedLog::open(&lake.dir.join(".longshore")).unwrap();
-        log.append("urls.downloads.dlq", vec![message]).await.unwrap();
+        log.append("urls.downloads.dlq", &[message]).await.unwrap();
         drop(log);
     });
     for id in ["ev-9", &media_id("https://h.example/lost?token=secret")] {

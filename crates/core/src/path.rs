@@ -11,11 +11,14 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 use url::Url;
+use uuid::Uuid;
 
 /// The longest component, in bytes of UTF-8. File systems take 255; the rest is room for a temporary name.
 pub const COMPONENT_BYTES: usize = 200;
 /// The longest path, in bytes of UTF-8: what S3 takes as a key.
 pub const PATH_BYTES: usize = 1024;
+/// As long as most paths are, in bytes.
+const USUAL_BYTES: usize = 160;
 /// The longest text after the last dot that counts as an extension, in bytes.
 const EXTENSION_BYTES: usize = 16;
 /// Components that start like this belong to Longshore itself.
@@ -24,6 +27,19 @@ const RESERVED: &str = ".longshore";
 /// Makes one harmless component of any text. An empty one becomes `_`. One that is too long loses the end of its stem,
 /// keeps its extension and gets the first 8 hex digits of its SHA-256, so that different texts stay different.
 pub fn component(text: &str) -> String {
+    if is_plain(text) { text.to_owned() } else { made_harmless(text) }
+}
+
+/// Whether a text is a harmless component as it stands: printable ASCII, as nearly all are. The others are looked at
+/// character by character.
+fn is_plain(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return false };
+    let printable = bytes.iter().all(|b| matches!(b, b' '..=b'~') && !matches!(b, b'/' | b'\\'));
+    printable && bytes.len() <= COMPONENT_BYTES && !matches!(first, b' ' | b'.') && !matches!(last, b' ' | b'.')
+}
+
+fn made_harmless(text: &str) -> String {
     let clean: String = text.chars().map(|c| if is_harmful(c) { '_' } else { c }).collect();
     let clean = clean.trim().trim_end_matches(is_loose_end);
     let mut name = match clean.len() {
@@ -40,6 +56,9 @@ pub fn component(text: &str) -> String {
 /// Makes a harmless path of any text: empty components are dropped, the others go through [`component`], and what is
 /// too long loses components in the middle for a digest of the whole.
 pub fn sanitise(path: &str) -> String {
+    if path.len() <= PATH_BYTES && path.split('/').all(is_plain) {
+        return path.to_owned();
+    }
     let parts: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(component).collect();
     match parts.len() {
         0 => "_".to_string(),
@@ -125,17 +144,19 @@ impl UrlParts {
 
 /// What a path template may be filled with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PathFields {
+pub struct PathFields<'a> {
     /// What the URL says.
     pub url: UrlParts,
     /// The attachment's id.
-    pub media_id: String,
+    pub media_id: Uuid,
     /// The event's id.
-    pub trace_id: String,
+    pub trace_id: &'a str,
     /// The partition's day, `YYYY-MM-DD`.
-    pub event_date: String,
+    pub event_date: &'a str,
+    /// The name that the preset makes of the file, or the event gives.
+    pub file_name: Option<&'a str>,
     /// Further columns by name; one that is missing or empty counts as `unknown`.
-    pub columns: BTreeMap<String, String>,
+    pub columns: &'a BTreeMap<String, String>,
 }
 
 /// The field that is a preset's or an event's name of the file.
@@ -188,28 +209,35 @@ impl PathTemplate {
     }
 
     /// Fills the template in. Only `{path}` brings `/` along; in other values it becomes `_`. The result is sanitised.
-    pub fn render(&self, fields: &PathFields) -> String {
-        let filled: String = self.pieces.iter().map(|piece| piece.text(fields)).collect();
+    pub fn render(&self, fields: &PathFields<'_>) -> String {
+        let mut filled = String::with_capacity(USUAL_BYTES);
+        self.pieces.iter().for_each(|piece| piece.write(fields, &mut filled));
         sanitise(&filled)
     }
 }
 
 impl Piece {
-    fn text(&self, fields: &PathFields) -> String {
+    fn write(&self, fields: &PathFields<'_>, to: &mut String) {
+        let mut id = Uuid::encode_buffer();
         let value = match self {
-            Piece::Literal(text) => return text.clone(),
-            Piece::Field(name) => match name.as_str() {
-                "path" => return fields.url.path.clone(),
-                "host" => &fields.url.host,
-                "name" => &fields.url.name,
-                "ext" => &fields.url.ext,
-                "media_id" => &fields.media_id,
-                "trace_id" => &fields.trace_id,
-                "event_date" => &fields.event_date,
-                other => fields.columns.get(other).map_or("", String::as_str),
+            Piece::Literal(text) => return to.push_str(text),
+            Piece::Field(name) => match (name.as_str(), fields.file_name) {
+                ("path", _) => return to.push_str(&fields.url.path),
+                ("host", _) => &fields.url.host,
+                ("name", _) => &fields.url.name,
+                ("ext", _) => &fields.url.ext,
+                ("media_id", _) => &*fields.media_id.hyphenated().encode_lower(&mut id),
+                ("trace_id", _) => fields.trace_id,
+                ("event_date", _) => fields.event_date,
+                (FILE_NAME, Some(file_name)) => file_name,
+                (other, _) => fields.columns.get(other).map_or("", String::as_str),
             },
         };
-        if value.trim().is_empty() { "unknown".to_string() } else { component(value) }
+        match value {
+            plain if is_plain(plain) => to.push_str(plain),
+            blank if blank.trim().is_empty() => to.push_str("unknown"),
+            other => to.push_str(&made_harmless(other)),
+        }
     }
 }
 

@@ -163,12 +163,12 @@ impl Log for EmbeddedLog {
         self.inner.ask(|answer| Request::Ensure(topics, answer)).await
     }
 
-    async fn append(&self, topic: &str, batch: Vec<Message>) -> Result<(), LogError> {
+    async fn append(&self, topic: &str, batch: &[Message]) -> Result<(), LogError> {
         let topic = self.inner.topic(topic)?;
         if batch.is_empty() {
             return Ok(());
         }
-        self.inner.write(Change::Append(topic, batch)).await
+        self.inner.write(Change::Append(topic, batch.to_vec())).await
     }
 
     async fn subscribe(&self, group: &Group, topics: &[&str]) -> Result<Box<dyn Consumer>, LogError> {

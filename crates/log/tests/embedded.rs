@@ -64,7 +64,7 @@ async fn trimming_keeps_what_any_named_group_still_needs() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(&dir, &[spec("work", 1, until(&["a", "b"])), spec("kept", 1, Retention::Forever)]).await;
     for topic in ["work", "kept"] {
-        log.append(topic, values(6_000, 10)).await.unwrap();
+        log.append(topic, &values(6_000, 10)).await.unwrap();
         commit(&log, "a", topic, 6_000).await;
         commit(&log, "c", topic, 6_000).await;
     }
@@ -82,12 +82,12 @@ async fn trimming_keeps_what_any_named_group_still_needs() {
 async fn offsets_go_on_after_everything_was_trimmed() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(&dir, &[spec("work", 1, until(&["a"]))]).await;
-    log.append("work", values(2_500, 10)).await.unwrap();
+    log.append("work", &values(2_500, 10)).await.unwrap();
     commit(&log, "a", "work", 2_500).await;
     until_begin(&log, "work", 2_500).await;
     log.close().await.unwrap();
     let log = EmbeddedLog::open(dir.path()).unwrap();
-    log.append("work", values(1, 10)).await.unwrap();
+    log.append("work", &values(1, 10)).await.unwrap();
     assert_eq!(log.read(&first("work"), 0, 10).await.unwrap()[0].offset, 2_500);
     let mut consumer = log.subscribe("late", &["work"]).await.unwrap();
     let assigned = consumer.next().await.unwrap();
@@ -103,7 +103,7 @@ async fn concurrent_appends_share_a_transaction() {
         let log = Arc::clone(&log);
         tasks.spawn(async move {
             for _ in 0..20 {
-                log.append("t", values(1, 100)).await.unwrap();
+                log.append("t", &values(1, 100)).await.unwrap();
             }
         });
     }
@@ -118,8 +118,8 @@ async fn concurrent_appends_share_a_transaction() {
 async fn a_long_partition_keeps_no_other_waiting() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(&dir, &[spec("long", 1, Retention::Forever), spec("short", 1, Retention::Forever)]).await;
-    log.append("long", values(20_000, 10)).await.unwrap();
-    log.append("short", values(1, 10)).await.unwrap();
+    log.append("long", &values(20_000, 10)).await.unwrap();
+    log.append("short", &values(1, 10)).await.unwrap();
     let mut consumer = log.subscribe("g", &["long", "short"]).await.unwrap();
     let mut deliveries = Vec::new();
     for _ in 0..4 {
@@ -135,7 +135,7 @@ async fn a_long_partition_keeps_no_other_waiting() {
 async fn a_batch_of_large_values_is_cut_short() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(&dir, &[spec("t", 1, Retention::Forever)]).await;
-    log.append("t", values(10, 400_000)).await.unwrap();
+    log.append("t", &values(10, 400_000)).await.unwrap();
     let mut consumer = log.subscribe("g", &["t"]).await.unwrap();
     consumer.next().await.unwrap();
     let Delivery::Records { records, .. } = consumer.next().await.unwrap() else { panic!("no records") };
@@ -159,7 +159,7 @@ async fn the_files_stay_small_while_records_pass_through() {
         while batch * BATCH as u64 > done.load(Ordering::Acquire) + 20_000 {
             tokio::task::yield_now().await;
         }
-        log.append("t", values(BATCH, 400)).await.unwrap();
+        log.append("t", &values(BATCH, 400)).await.unwrap();
         wal = wal.max(size(dir.path(), "log.db-wal"));
         db = db.max(size(dir.path(), "log.db"));
     }
@@ -196,7 +196,7 @@ fn size(dir: &Path, name: &str) -> u64 {
 async fn an_idle_log_empties_its_write_ahead_log() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(&dir, &[spec("t", 1, Retention::Forever)]).await;
-    log.append("t", values(5_000, 400)).await.unwrap();
+    log.append("t", &values(5_000, 400)).await.unwrap();
     assert!(size(dir.path(), "log.db-wal") > 1 << 20);
     let deadline = Instant::now() + Duration::from_secs(5);
     while size(dir.path(), "log.db-wal") > 0 {
@@ -209,7 +209,7 @@ async fn an_idle_log_empties_its_write_ahead_log() {
 async fn tampered(sql: &str) -> (TempDir, EmbeddedLog) {
     let dir = tempfile::tempdir().unwrap();
     let log = open(&dir, &[spec("other", 3, Retention::Forever), spec("t", 1, Retention::Forever)]).await;
-    log.append("t", values(100, 10)).await.unwrap();
+    log.append("t", &values(100, 10)).await.unwrap();
     log.close().await.unwrap();
     let conn = rusqlite::Connection::open(dir.path().join("log.db")).unwrap();
     let lane: i64 = conn.query_row("SELECT max(id) FROM partitions", [], |row| row.get(0)).unwrap();
@@ -263,7 +263,7 @@ async fn missing_records_at_the_end_are_said() {
 async fn assert_refused(damage: impl Fn(&Path)) {
     let dir = tempfile::tempdir().unwrap();
     let log = open(&dir, &[spec("t", 1, Retention::Forever)]).await;
-    log.append("t", values(2_000, 100)).await.unwrap();
+    log.append("t", &values(2_000, 100)).await.unwrap();
     log.close().await.unwrap();
     let file = dir.path().join("log.db");
     damage(&file);
@@ -299,7 +299,7 @@ async fn a_closed_log_says_so() {
     log.close().await.unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(5), waiting).await.expect("a consumer waits for ever").unwrap();
     assert!(matches!(ended, Err(LogError::Fatal(_))), "{ended:?}");
-    assert!(matches!(log.append("t", values(1, 1)).await, Err(LogError::Fatal(_))));
+    assert!(matches!(log.append("t", &values(1, 1)).await, Err(LogError::Fatal(_))));
     assert!(matches!(log.state().await, Err(LogError::Fatal(_))));
     EmbeddedLog::open(dir.path()).unwrap();
 }

@@ -79,7 +79,7 @@ async fn a_broker_that_is_killed_costs_time_only() {
     let topic = topic();
     log.ensure_topics(&[spec(&topic, 2)]).await.unwrap();
     let mut consumer = log.subscribe("g", &[&topic]).await.unwrap();
-    log.append(&topic, numbered(0..100)).await.unwrap();
+    log.append(&topic, &numbered(0..100)).await.unwrap();
     assert_eq!(read(&mut consumer, 100).await.len(), 100);
 
     broker.kill();
@@ -88,7 +88,7 @@ async fn a_broker_that_is_killed_costs_time_only() {
         tokio::spawn(async move {
             let mut tries = 0;
             // As a stage does: what came back is appended again, whole.
-            while let Err(error) = log.append(&topic, numbered(100..200)).await {
+            while let Err(error) = log.append(&topic, &numbered(100..200)).await {
                 assert!(matches!(error, LogError::Unavailable(_)), "{error}");
                 tries += 1;
                 assert!(tries < 10, "{error}");
@@ -120,7 +120,7 @@ async fn who_is_busy_for_longer_than_a_session_stays_a_member() {
     let mut consumer = log.subscribe("g", &[&topic]).await.unwrap();
     let (partition, epoch, _) = assigned(&mut consumer).await;
     consumer.pause(&partition);
-    log.append(&topic, numbered(0..5_000)).await.unwrap();
+    log.append(&topic, &numbered(0..5_000)).await.unwrap();
     // Neither `next` nor anything else is called meanwhile.
     tokio::time::sleep(Duration::from_secs(9)).await;
     consumer.resume(&partition);
@@ -145,7 +145,7 @@ async fn a_topic_made_anew_is_read_from_its_beginning_by_who_runs_and_by_who_sta
     let log = KafkaLog::new(settings.clone()).unwrap();
     let topic = topic();
     log.ensure_topics(&[spec(&topic, 1)]).await.unwrap();
-    log.append(&topic, numbered(0..50)).await.unwrap();
+    log.append(&topic, &numbered(0..50)).await.unwrap();
     let mut runs = log.subscribe("runs", &[&topic]).await.unwrap();
     let mut starts = log.subscribe("starts", &[&topic]).await.unwrap();
     for consumer in [&mut runs, &mut starts] {
@@ -159,12 +159,12 @@ async fn a_topic_made_anew_is_read_from_its_beginning_by_who_runs_and_by_who_sta
     let spec = [spec(&topic, 1)];
     let begun = Instant::now();
     // The old one goes in its own time; meanwhile its name is taken.
-    while log.ensure_topics(&spec).await.is_err() || log.append(&topic, numbered(100..101)).await.is_err() {
+    while log.ensure_topics(&spec).await.is_err() || log.append(&topic, &numbered(100..101)).await.is_err() {
         assert!(begun.elapsed() < PATIENCE);
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     // More than there was: an offset alone would not tell.
-    log.append(&topic, numbered(101..300)).await.unwrap();
+    log.append(&topic, &numbered(101..300)).await.unwrap();
     let all: BTreeSet<String> = (100..300).map(|n| n.to_string()).collect();
     assert_eq!(read(&mut runs, 200).await, all, "by who runs");
     let again = KafkaLog::new(settings).unwrap();
@@ -181,13 +181,13 @@ async fn a_topic_made_anew_with_less_than_was_read_is_read_from_its_beginning_to
     let topic = topic();
     let spec = [spec(&topic, 2)];
     log.ensure_topics(&spec).await.unwrap();
-    log.append(&topic, numbered(0..200)).await.unwrap();
+    log.append(&topic, &numbered(0..200)).await.unwrap();
     let mut consumer = log.subscribe("g", &[&topic]).await.unwrap();
     let (first, second) = (assigned(&mut consumer).await, assigned(&mut consumer).await);
     read(&mut consumer, 200).await;
     broker.topics(&["--delete", "--topic", &topic]);
     let begun = Instant::now();
-    while log.ensure_topics(&spec).await.is_err() || log.append(&topic, numbered(300..340)).await.is_err() {
+    while log.ensure_topics(&spec).await.is_err() || log.append(&topic, &numbered(300..340)).await.is_err() {
         assert!(begun.elapsed() < PATIENCE);
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
@@ -212,7 +212,7 @@ async fn partitions_that_are_added_are_read_from_their_beginning() {
     broker.topics(&["--alter", "--topic", &topic, "--partitions", "4"]);
     // Appended by a client that knows the new ones, before the group does.
     let fresh = KafkaLog::new(settings(broker.address(), &[])).unwrap();
-    fresh.append(&topic, numbered(0..200)).await.unwrap();
+    fresh.append(&topic, &numbered(0..200)).await.unwrap();
     assert_eq!(read(&mut consumer, 200).await.len(), 200);
 }
 
@@ -223,7 +223,7 @@ async fn records_that_were_deleted_unread_stop_the_group_with_what_to_do() {
     let log = KafkaLog::new(settings.clone()).unwrap();
     let topic = topic();
     log.ensure_topics(&[spec(&topic, 1)]).await.unwrap();
-    log.append(&topic, numbered(0..100)).await.unwrap();
+    log.append(&topic, &numbered(0..100)).await.unwrap();
     let mut consumer = log.subscribe("g", &[&topic]).await.unwrap();
     let (partition, epoch, _) = assigned(&mut consumer).await;
     consumer.commit(&partition, epoch, 10).await.unwrap();
@@ -275,10 +275,10 @@ async fn who_has_no_rights_or_is_not_known_is_told_so() {
     let boss = as_user(&address, "boss", "boss-secret");
     let topic = topic();
     boss.ensure_topics(&[spec(&topic, 1)]).await.unwrap();
-    boss.append(&topic, numbered(0..10)).await.unwrap();
+    boss.append(&topic, &numbered(0..10)).await.unwrap();
 
     let guest = as_user(&address, "guest", "guest-secret");
-    let refused = guest.append(&topic, numbered(0..1)).await.unwrap_err();
+    let refused = guest.append(&topic, &numbered(0..1)).await.unwrap_err();
     assert!(matches!(&refused, LogError::Fatal(said) if said.contains("right") && said.contains(&topic)), "{refused}");
     let refused = guest.subscribe("g", &[&topic]).await.err().expect("it joined");
     assert!(matches!(&refused, LogError::Fatal(said) if said.contains("right") && said.contains(&topic)), "{refused}");
@@ -318,7 +318,7 @@ async fn an_onlooker_sees_what_a_group_has_committed_in_this_very_topic() {
         let log = KafkaLog::new(settings).unwrap();
         let topic = topic();
         log.ensure_topics(&[spec(&topic, 1)]).await.unwrap();
-        log.append(&topic, numbered(0..20)).await.unwrap();
+        log.append(&topic, &numbered(0..20)).await.unwrap();
         let mut consumer = log.subscribe("g", &[&topic]).await.unwrap();
         let (partition, epoch, _) = assigned(&mut consumer).await;
         consumer.commit(&partition, epoch, 7).await.unwrap();

@@ -65,7 +65,7 @@ async fn append_until_killed(dir: &Path, run: u32) {
                     value: Some(Bytes::from(text.clone())),
                     headers: vec![],
                 };
-                log.append("t", (0..size).map(part).collect()).await.unwrap();
+                log.append("t", &(0..size).map(part).collect::<Vec<_>>()).await.unwrap();
                 println!("ack {text}");
             }
         });
@@ -182,7 +182,7 @@ async fn another_process_looks_on_while_this_one_writes() {
     });
     for n in 0..400 {
         let part = |m: usize| Message { value: Some(Bytes::from(format!("{}", n * 10 + m))), ..Message::default() };
-        log.append("t", (0..10).map(part).collect()).await.unwrap();
+        log.append("t", &(0..10).map(part).collect::<Vec<_>>()).await.unwrap();
     }
     let (success, said) = tokio::time::timeout(Duration::from_secs(20), watching).await.unwrap().unwrap();
     assert!(success && said.contains("seen 4000"), "{said}");

@@ -111,7 +111,7 @@ impl SimLog {
         locked(&self.0.state).audit.faults.clone()
     }
 
-    fn write(&self, topic: &str, batch: Vec<Message>) -> Result<(), LogError> {
+    fn write(&self, topic: &str, batch: &[Message]) -> Result<(), LogError> {
         let now = self.0.clock.now();
         let mut state = locked(&self.0.state);
         let count = state.partitions.keys().filter(|p| *p.topic == *topic).count();
@@ -119,11 +119,11 @@ impl SimLog {
             return Err(LogError::Fatal(format!("there is no topic {topic}")));
         }
         for message in batch {
-            state.audit.appended(topic, &message);
+            state.audit.appended(topic, message);
             let hash = message.key.iter().flatten().fold(0u32, |hash, byte| hash.wrapping_mul(31).wrapping_add((*byte).into()));
             let partition = Partition { topic: topic.into(), index: hash % count as u32 };
             let records = state.partitions.entry(partition).or_default();
-            records.push(Received { offset: records.len() as u64, appended_at: now, message });
+            records.push(Received { offset: records.len() as u64, appended_at: now, message: message.clone() });
         }
         drop(state);
         self.0.changed.notify_waiters();
@@ -234,7 +234,7 @@ impl Log for SimLog {
         Ok(())
     }
 
-    async fn append(&self, topic: &str, batch: Vec<Message>) -> Result<(), LogError> {
+    async fn append(&self, topic: &str, batch: &[Message]) -> Result<(), LogError> {
         let fault = self.0.faults.strike(&format!("log append {topic}"));
         tokio::time::sleep(APPEND).await;
         if fault == Some(Fault::Before) {

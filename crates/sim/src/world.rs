@@ -158,20 +158,20 @@ impl World {
         let message = |url: &String| Message { key: Some(url.clone().into()), value: Some(url.clone().into()), headers: vec![] };
         let batch: Vec<Message> = urls.iter().map(message).collect();
         self.sent.extend(urls);
-        while self.log.append(&self.topics.events(), batch.clone()).await.is_err() {}
+        while self.log.append(&self.topics.events(), &batch).await.is_err() {}
     }
 
     /// Appends an event for a URL with these headers.
     pub async fn send_with(&mut self, url: &str, headers: Vec<(String, Bytes)>) {
         let message = Message { key: Some(url.to_owned().into()), value: Some(url.to_owned().into()), headers };
         self.sent.insert(url.to_owned());
-        self.log.append(&self.topics.events(), vec![message]).await.expect("appended");
+        self.log.append(&self.topics.events(), &[message]).await.expect("appended");
     }
 
     /// Appends any bytes as an event.
     pub async fn send_bytes(&self, value: Option<&'static [u8]>) {
         let message = Message { key: None, value: value.map(Bytes::from_static), headers: vec![] };
-        self.log.append(&self.topics.events(), vec![message]).await.expect("appended");
+        self.log.append(&self.topics.events(), &[message]).await.expect("appended");
     }
 
     /// Starts one of each stage.

@@ -83,7 +83,7 @@ async fn a_trace_goes_to_the_task_the_tiers_the_result_the_letter_and_the_replay
     let replayed = replay(world.source(), parsed, &letter.headers).expect("a task");
     let Replay::Task(task) = replayed else { panic!("no task: {replayed:?}") };
     let before = world.dead_letters().len();
-    world.log.append(&topics.pending(), vec![message::of_task(&task, &*task)]).await.expect("appended");
+    world.log.append(&topics.pending(), &[message::of_task(&task, &*task)]).await.expect("appended");
     world.finish(MINUTE).await;
     assert_eq!(world.dead_letters().len(), before + 1);
     let last = messages(&world, &topics.dead_letters(), "/missing").pop().expect("a letter");
@@ -95,10 +95,10 @@ async fn a_trace_goes_to_the_task_the_tiers_the_result_the_letter_and_the_replay
 async fn poison_keeps_all_headers_and_comes_back_with_them() {
     let world = World::new(0, WorldOptions::default()).await;
     let message = Message { key: None, value: Some(Bytes::from_static(b"{")), headers: traced(5) };
-    world.log.append(&world.topics.events(), vec![message]).await.expect("appended");
+    world.log.append(&world.topics.events(), &[message]).await.expect("appended");
     // Without a trace none is made up.
     let plain = Message { key: None, value: Some(Bytes::from_static(b"{}")), headers: Vec::new() };
-    world.log.append(&world.topics.events(), vec![plain]).await.expect("appended");
+    world.log.append(&world.topics.events(), &[plain]).await.expect("appended");
     let mut world = world;
     world.start();
     world.finish(MINUTE).await;
@@ -118,7 +118,7 @@ async fn a_broken_task_leaves_its_trace_in_its_letter() {
     let mut world = World::new(0, WorldOptions::default()).await;
     let headers = vec![header(TRACEPARENT, parent(9)), header(HEADER_LIFE, "4"), header("other", "x")];
     let broken = Message { key: None, value: Some(Bytes::from_static(b"no task")), headers };
-    world.log.append(&world.topics.pending(), vec![broken]).await.expect("appended");
+    world.log.append(&world.topics.pending(), &[broken]).await.expect("appended");
     world.start();
     world.finish(MINUTE).await;
     let letters = world.log.records(&world.topics.dead_letters());

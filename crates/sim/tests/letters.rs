@@ -21,10 +21,10 @@ fn poison(number: u8) -> Bytes {
 async fn world() -> World {
     let mut world = World::new(0, WorldOptions::default()).await;
     let message = |number| Message { key: None, value: Some(poison(number)), headers: Vec::new() };
-    world.log.append(&world.topics.events(), (0..EVENTS).map(message).collect()).await.expect("appended");
+    world.log.append(&world.topics.events(), &(0..EVENTS).map(message).collect::<Vec<_>>()).await.expect("appended");
     // What cannot be read among our own records is kept in the same way.
     for topic in [world.topics.pending(), world.topics.results()] {
-        world.log.append(&topic, vec![message(EVENTS)]).await.expect("appended");
+        world.log.append(&topic, &[message(EVENTS)]).await.expect("appended");
     }
     world.send(["https://files.example.com/good.txt".to_owned()]).await;
     world

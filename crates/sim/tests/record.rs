@@ -25,7 +25,7 @@ async fn a_failure_of_what_is_stored_adds_no_row() {
     let failure = Failure::new(Class::Permanent, Reason::HttpStatus, "404").with_status(404);
     let letter = DeadLetter::of_task(task, ErrorNote::of(&failure, stored.downloaded_at + 1));
     let message = Message { value: Some(format::encode(&letter).into()), ..Message::default() };
-    world.log.append(&world.topics.dead_letters(), vec![message]).await.expect("appended");
+    world.log.append(&world.topics.dead_letters(), &[message]).await.expect("appended");
     world.finish(MINUTE).await;
 
     world.check();

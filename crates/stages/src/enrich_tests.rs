@@ -58,7 +58,7 @@ impl Log for Shared {
         Ok(())
     }
 
-    async fn append(&self, topic: &str, batch: Vec<Message>) -> Result<(), LogError> {
+    async fn append(&self, topic: &str, batch: &[Message]) -> Result<(), LogError> {
         if self.0.broken.lock().expect("log").as_deref() == Some(topic) {
             return Err(LogError::Unavailable("the disk is away".into()));
         }
@@ -68,7 +68,7 @@ impl Log for Shared {
         let records = topics.entry(topic.to_owned()).or_default();
         for message in batch {
             let offset = records.len() as u64;
-            records.push(Received { offset, appended_at: TokioClock.now(), message });
+            records.push(Received { offset, appended_at: TokioClock.now(), message: message.clone() });
         }
         self.0.news.notify_waiters();
         Ok(())
@@ -215,8 +215,8 @@ impl World {
         let header = ("own".to_owned(), Bytes::from_static(b"x"));
         let message =
             |event: Vec<u8>| Message { key: Some("k".into()), value: Some(event.into()), headers: vec![header.clone()] };
-        let batch = events.into_iter().map(message).collect();
-        Shared(self.log.clone()).append(&self.topics.raw(), batch).await.expect("append");
+        let batch: Vec<Message> = events.into_iter().map(message).collect();
+        Shared(self.log.clone()).append(&self.topics.raw(), &batch).await.expect("append");
     }
 
     /// Runs both stages for this much of the paused clock.
@@ -399,7 +399,7 @@ async fn an_input_cannot_claim_attempts() {
     let world = world(|_, _| Err(transient()));
     let mut message = Message { value: Some(event("1").into()), ..Message::default() };
     Climb { attempts: 99, ..Climb::default() }.write(&mut message.headers);
-    Shared(world.log.clone()).append(&world.topics.raw(), vec![message]).await.expect("append");
+    Shared(world.log.clone()).append(&world.topics.raw(), &[message]).await.expect("append");
     world.run(Duration::from_secs(5)).await;
     assert_eq!(world.asked().len(), 3);
 }
@@ -461,7 +461,7 @@ async fn what_waited_in_a_tier_stays_ours_whatever_the_sources_agree_on_by_now()
     Arc::make_mut(&mut world.source).route = Some(Route::new(&sources, "claims").expect("route"));
     let message = Message { value: Some(event("1").into()), ..Message::default() };
     for topic in [world.topics.raw(), world.topics.enrich_due()] {
-        Shared(world.log.clone()).append(&topic, vec![message.clone()]).await.expect("append");
+        Shared(world.log.clone()).append(&topic, std::slice::from_ref(&message)).await.expect("append");
     }
     world.run(Duration::from_secs(5)).await;
     assert_eq!((world.asked().len(), world.log.read(&world.topics.events(), 0).len()), (1, 1));

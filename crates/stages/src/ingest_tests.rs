@@ -36,7 +36,7 @@ impl Log for Shared {
         Ok(())
     }
 
-    async fn append(&self, topic: &str, batch: Vec<Message>) -> Result<(), LogError> {
+    async fn append(&self, topic: &str, batch: &[Message]) -> Result<(), LogError> {
         assert!(batch.iter().all(|message| message.bytes() <= RECORD_BYTES), "no broker takes it");
         let bytes = batch.iter().map(Message::bytes).sum();
         let done = Done::Appended { topic: topic.to_owned(), messages: batch.len(), bytes };

@@ -73,9 +73,11 @@ impl Post {
         if parcels.is_empty() {
             return Ok(());
         }
-        let messages: Vec<Message> =
-            stream::iter(parcels).map(|parcel| self.message(parcel)).buffered(TOGETHER).try_collect().await?;
-        self.patience.until_done(what, || self.log.append(topic, messages.clone())).await
+        let messages: Vec<Message> = match parcels.iter().all(|parcel| parcel.apart.is_none()) {
+            true => parcels.into_iter().map(|parcel| parcel.message).collect(),
+            false => stream::iter(parcels).map(|parcel| self.message(parcel)).buffered(TOGETHER).try_collect().await?,
+        };
+        self.patience.until_done(what, || self.log.append(topic, &messages)).await
     }
 
     /// The message, once all that it refers to is durable.

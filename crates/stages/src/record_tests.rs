@@ -87,8 +87,8 @@ impl Log for Taken {
         Ok(())
     }
 
-    async fn append(&self, _: &str, batch: Vec<Message>) -> Result<(), crate::ports::LogError> {
-        self.0.lock().expect("log").extend(batch);
+    async fn append(&self, _: &str, batch: &[Message]) -> Result<(), crate::ports::LogError> {
+        self.0.lock().expect("log").extend_from_slice(batch);
         Ok(())
     }
 

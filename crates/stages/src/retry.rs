@@ -148,7 +148,7 @@ impl Retry {
     ) -> Result<(), StageError> {
         for (partition, tier) in tiers {
             let Some((batch, next)) = tier.due(self.clock.now()) else { continue };
-            patience.until_done("appending due tasks", || self.log.append(&self.to, batch.clone())).await?;
+            patience.until_done("appending due tasks", || self.log.append(&self.to, &batch)).await?;
             tier.drop_first(batch.len());
             tracing::debug!(
                 topic = &*partition.topic,

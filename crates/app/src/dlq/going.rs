@@ -55,7 +55,7 @@ impl<'a> Going<'a> {
         let topics = &self.lane.topics;
         for (topic, batch) in [(topics.pending(), tasks), (topics.raw(), events)] {
             if !batch.is_empty() {
-                log.append(&topic, batch).await?;
+                log.append(&topic, &batch).await?;
             }
         }
         Ok(())

@@ -57,8 +57,8 @@ fn message(life: u32, value: impl Into<Bytes>) -> Message {
 
 impl World {
     async fn fail(&self, letters: impl IntoIterator<Item = DeadLetter>) {
-        let batch = letters.into_iter().map(|letter| message(letter.life, format::encode(&letter))).collect();
-        self.log.append(&self.lane.topics.dead_letters(), batch).await.unwrap();
+        let batch: Vec<_> = letters.into_iter().map(|letter| message(letter.life, format::encode(&letter))).collect();
+        self.log.append(&self.lane.topics.dead_letters(), &batch).await.unwrap();
     }
 
     async fn all(&self, topic: String) -> Vec<Received> {
@@ -158,7 +158,7 @@ async fn what_is_under_way_anywhere_is_not_replayed_once_more() {
         (topics.enrich_tier(delay), 1, event(8)),
         (topics.raw(), 0, event(9)),
     ] {
-        world.log.append(&topic, vec![message(life, value)]).await.unwrap();
+        world.log.append(&topic, &[message(life, value)]).await.unwrap();
     }
     for dry_run in [true, false] {
         let report = world.replay(&Wish { dry_run, ..Wish::default() }).await;

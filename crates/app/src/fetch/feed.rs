@@ -233,7 +233,7 @@ impl Feeder {
                 continue;
             }
             let count = new.len() as u64;
-            patiently("appending events", || self.log.append(&self.topic, new.clone())).await?;
+            patiently("appending events", || self.log.append(&self.topic, &new)).await?;
             self.totals.fed.fetch_add(count, Relaxed);
         }
         Ok(())

@@ -92,11 +92,11 @@ impl Sender {
     async fn attempt(&mut self, batch: &Batch) -> Result<Tried> {
         match &mut self.way {
             Way::Log(log) => {
-                log.append(&self.lane.topics.raw(), batch.messages(&self.headers)).await?;
+                log.append(&self.lane.topics.raw(), &batch.messages(&self.headers)).await?;
                 Ok(Tried::Sent)
             }
             Way::Kafka(log) => {
-                log.append(&self.lane.topics.raw(), batch.messages(&self.headers)).await?;
+                log.append(&self.lane.topics.raw(), &batch.messages(&self.headers)).await?;
                 Ok(Tried::Sent)
             }
             Way::Service(client) => judge(post(client, self.lane.name(), &self.headers, batch).await?, batch),

@@ -59,8 +59,8 @@ async fn take(service: &Service, name: &str, head: &Parts, body: &mut Body) -> R
     let (topic, count) = (lane.topics.raw(), events.len());
     service.admission.enqueue(service.view.as_ref(), &service.lanes, &topic, count as u64).await?;
     let input = Input::of(head, lane);
-    let messages = events.into_iter().map(|event| input.message(event)).collect();
-    service.intake.append(&topic, messages).await.map_err(|error| unavailable(&error))?;
+    let messages: Vec<_> = events.into_iter().map(|event| input.message(event)).collect();
+    service.intake.append(&topic, &messages).await.map_err(|error| unavailable(&error))?;
     service.accepted.fetch_add(count as u64, Relaxed);
     Ok(count)
 }

@@ -66,7 +66,7 @@ impl Log for MeteredLog {
         self.inner.ensure_topics(topics).await
     }
 
-    async fn append(&self, topic: &str, batch: Vec<Message>) -> Result<(), LogError> {
+    async fn append(&self, topic: &str, batch: &[Message]) -> Result<(), LogError> {
         let (append, count, began) = (self.append_to(topic), batch.len() as u64, Instant::now());
         let result = self.inner.append(topic, batch).await;
         let seconds = began.elapsed().as_secs_f64();

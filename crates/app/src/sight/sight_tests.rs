@@ -51,7 +51,7 @@ async fn what_goes_through_the_log_is_counted_and_timed() {
     let directory = tempfile::tempdir().unwrap();
     let (sight, inner) = (Sight::new("embedded").unwrap(), log(&directory).await);
     let log = sight.log(inner.clone());
-    log.append("urls.events.raw", messages(7)).await.unwrap();
+    log.append("urls.events.raw", &messages(7)).await.unwrap();
     let mut consumer = log.subscribe("urls.ingest", &["urls.events.raw"]).await.unwrap();
     let Delivery::Assigned { partition, epoch, .. } = consumer.next().await.unwrap() else { panic!() };
     assert_eq!(lock(&sight.assigned).len(), 1);
@@ -86,7 +86,7 @@ async fn a_log_that_fails_is_counted_by_kind_and_noted() {
     let directory = tempfile::tempdir().unwrap();
     let (sight, inner) = (Sight::new("embedded").unwrap(), log(&directory).await);
     inner.close().await.unwrap();
-    let error = sight.log(inner).append("urls.events.raw", messages(2)).await.unwrap_err();
+    let error = sight.log(inner).append("urls.events.raw", &messages(2)).await.unwrap_err();
     let kind = if matches!(error, LogError::Fatal(_)) { "fatal" } else { "unavailable" };
     let series = format!(
         "messaging_client_sent_messages_total{{error_type=\"{kind}\",messaging_destination_name=\"urls.events.raw\",messaging_operation_name=\"send\",messaging_system=\"embedded\"}}"
@@ -301,8 +301,8 @@ fn the_counters_of_the_stages_are_exported_where_they_are() {
 async fn the_lag_of_our_roles_is_sampled_and_survives_a_log_that_is_away() {
     let directory = tempfile::tempdir().unwrap();
     let (sight, log) = (Sight::new("embedded").unwrap(), log(&directory).await);
-    log.append("urls.events.raw", messages(4)).await.unwrap();
-    log.append("urls.downloads.pending", messages(2)).await.unwrap();
+    log.append("urls.events.raw", &messages(4)).await.unwrap();
+    log.append("urls.downloads.pending", &messages(2)).await.unwrap();
     let watched = Watched { roles: Roles::of(&[Role::Ingest, Role::Retry]), ..watched(log.clone()) };
     tokio::time::sleep(Duration::from_millis(20)).await;
     watched.sample(&sight).await;
@@ -332,7 +332,7 @@ async fn readiness_goes_off_when_assigned_work_waits_and_comes_back_when_some_is
     let (sight, inner) = (Sight::new("embedded").unwrap(), log(&directory).await);
     sight.lane("urls", Arc::default());
     let log = sight.log(inner.clone());
-    log.append("urls.events.raw", messages(4)).await.unwrap();
+    log.append("urls.events.raw", &messages(4)).await.unwrap();
     let _watch = Watch::start(sight.clone(), watched(inner));
     let becomes = async |ready: bool| {
         let wait = async {

@@ -332,7 +332,7 @@ fn parse(raw: &str) -> Result<Url, Failure> {
         return Err(rejected(Reason::InvalidUrl, message));
     }
     // The URL standard would drop tabs and line breaks, and join what stands around them.
-    if text.chars().any(char::is_control) {
+    if text.bytes().any(|b| b.is_ascii_control()) || (!text.is_ascii() && text.chars().any(char::is_control)) {
         return Err(rejected(Reason::InvalidUrl, "the URL contains a control character"));
     }
     Url::parse(text).map_err(|error| rejected(Reason::InvalidUrl, format!("the URL does not parse: {error}")))

@@ -53,9 +53,14 @@ pub(super) fn text_of<'a>(what: &str, bytes: &'a [u8]) -> Result<&'a str, Failur
 
 /// Refuses what is nested deeper than [`MAX_DEPTH`]. For readers that skip what they do not know, and so never notice.
 pub(super) fn check_depth(what: &str, text: &str) -> Result<(), Failure> {
-    // Counting alone is several times faster, and settles it for nearly all events.
-    let openers = text.bytes().filter(|b| matches!(b, b'{' | b'[')).count();
-    if openers <= MAX_DEPTH || deepest(text) <= MAX_DEPTH { Ok(()) } else { Err(too_deep(what)) }
+    // Counting alone is many times faster, and settles it for nearly all events.
+    if openers(text) <= MAX_DEPTH || deepest(text) <= MAX_DEPTH { Ok(()) } else { Err(too_deep(what)) }
+}
+
+/// How many brackets open. `{` and `[` differ in one bit; sums of bytes are what the compiler makes vectors of.
+fn openers(text: &str) -> usize {
+    let of = |chunk: &[u8]| usize::from(chunk.iter().map(|b| u8::from(b | 0x20 == b'{')).sum::<u8>());
+    text.as_bytes().chunks(255).map(of).sum()
 }
 
 fn too_deep(what: &str) -> Failure {

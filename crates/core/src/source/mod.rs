@@ -22,8 +22,6 @@ mod urls;
 mod xact;
 mod xact_shape;
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use url::Url;
 use uuid::Uuid;
@@ -43,6 +41,7 @@ pub use enrich::EnrichMapping;
 pub use expression::MapError;
 pub use jmes::JmesMapping;
 pub use mapping::{Mapping, PRESETS};
+use outline::Named;
 pub use outline::{MAX_ATTACHMENTS, Outline};
 pub use route::{Field, Route, When};
 pub use s3::S3Mapping;
@@ -244,7 +243,7 @@ impl Source {
     /// The same for who makes its row: attachments are named but not judged, which costs far less memory.
     pub fn plan_row(&self, raw: &RawEvent<'_>) -> Result<Planned, Failure> {
         self.planned(raw, |outline, event| {
-            event.media_ids = std::iter::from_fn(|| outline.next_named()).map(|(media_id, ..)| media_id).collect();
+            event.media_ids = std::iter::from_fn(|| outline.next_named()).map(|named| named.media_id).collect();
         })
     }
 
@@ -320,8 +319,10 @@ impl Source {
         }
     }
 
-    fn attachment(&self, media_id: Uuid, link: Link, odd: Option<Failure>, event: &Decoded, ingested_at: Micros) -> Attachment {
-        let columns = event.task_columns.iter().chain(&link.columns).map(|(name, value)| (name.clone(), value.clone())).collect();
+    /// The attachment with this link; `columns` are those of its event.
+    fn attachment(&self, named: Named, mut columns: Columns, event: &Decoded, ingested_at: Micros) -> Attachment {
+        let Named { media_id, link, odd } = named;
+        columns.extend(link.columns);
         let mut task = Task {
             v: VERSION,
             source: self.name.clone(),
@@ -353,7 +354,9 @@ impl Source {
         headers::check(&task.headers)?;
         check_size(task)?;
         task.checksum.as_deref().map(Promised::parse).transpose()?;
-        self.file_types.check_extension(extension(&checked.url, task).as_deref())?;
+        if self.file_types.allowed.is_some() {
+            self.file_types.check_extension(extension(&checked.url, task).as_deref())?;
+        }
         self.object_path(&checked.url, task)
     }
 
@@ -366,17 +369,19 @@ impl Source {
             true => UrlParts::of(&self.identity.of(&task.url)).ok_or_else(unusable)?,
             false => UrlParts::default(),
         };
-        let mut columns: BTreeMap<String, String> = task.columns.clone();
-        if uses(&[FILE_NAME]) {
-            let file_name = match self.mapping {
-                Mapping::Xact => xact::file_name(&task.url, parsed, &task.columns),
-                _ => task.file_name.clone().unwrap_or_else(|| url.name.clone()),
-            };
-            columns.insert(FILE_NAME.to_owned(), file_name);
-        }
+        let file_name = uses(&[FILE_NAME]).then(|| match self.mapping {
+            Mapping::Xact => xact::file_name(&task.url, parsed, &task.columns),
+            _ => task.file_name.clone().unwrap_or_else(|| url.name.clone()),
+        });
         let event_date = if uses(&["event_date"]) { event_date(task) } else { String::new() };
-        let (media_id, trace_id) = (task.media_id.to_string(), task.trace_id.clone());
-        Ok(self.path.render(&PathFields { url, media_id, trace_id, event_date, columns }))
+        Ok(self.path.render(&PathFields {
+            url,
+            media_id: task.media_id,
+            trace_id: &task.trace_id,
+            event_date: &event_date,
+            file_name: file_name.as_deref(),
+            columns: &task.columns,
+        }))
     }
 
     /// Judges what a task's body really is, by its declared type and its first bytes.

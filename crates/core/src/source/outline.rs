@@ -22,6 +22,13 @@ pub(super) fn check_count(count: usize) -> Result<(), Failure> {
     Err(poison(format!("the event names {count} attachments; at most {MAX_ATTACHMENTS} are accepted")))
 }
 
+/// An attachment that has its id, and what is wrong where it is no URL.
+pub(super) struct Named {
+    pub(super) media_id: Uuid,
+    pub(super) link: Link,
+    pub(super) odd: Option<Failure>,
+}
+
 /// An event with its attachments still to be made: an iterator over them, each once.
 #[derive(Debug)]
 pub struct Outline<'a> {
@@ -44,14 +51,20 @@ impl<'a> Outline<'a> {
     }
 
     /// The next attachment that the event has not named before.
-    pub(super) fn next_named(&mut self) -> Option<(Uuid, Link, Option<Failure>)> {
+    pub(super) fn next_named(&mut self) -> Option<Named> {
         loop {
             let (link, odd) = super::named(self.items.next()?);
             let media_id = self.source.media_id(self.event.trace_id.as_deref(), &link.url);
-            if self.seen.insert(media_id) {
-                return Some((media_id, link, odd));
+            let only = self.seen.is_empty() && self.is_last();
+            if only || self.seen.insert(media_id) {
+                return Some(Named { media_id, link, odd });
             }
         }
+    }
+
+    /// Whether no entry follows the one that was taken last.
+    fn is_last(&self) -> bool {
+        self.items.as_slice().is_empty()
     }
 
     pub(super) fn into_event(self) -> Decoded {
@@ -63,8 +76,12 @@ impl Iterator for Outline<'_> {
     type Item = Attachment;
 
     fn next(&mut self) -> Option<Attachment> {
-        let (media_id, link, odd) = self.next_named()?;
-        Some(self.source.attachment(media_id, link, odd, &self.event, self.ingested_at))
+        let named = self.next_named()?;
+        let columns = match self.is_last() {
+            true => std::mem::take(&mut self.event.task_columns),
+            false => self.event.task_columns.clone(),
+        };
+        Some(self.source.attachment(named, columns, &self.event, self.ingested_at))
     }
 }
 

@@ -91,18 +91,14 @@ fn decode_event(envelope: &Envelope<'_>, data: &Data<'_>, purpose: Purpose) -> R
     let event_type = event_type(envelope.event_type)?;
     let trace_id = trace_id(envelope)?;
     let version = version(envelope.version)?;
-    let event_id = Uuid::new_v5(&XACT_EVENT_NAMESPACE, trace_id.as_bytes()).to_string();
     let (items, without_list) = items(&data.attachments)?;
     let subtype = subtype(&event_type);
     Ok(Decoded {
-        columns: match purpose {
-            Purpose::Row => event_columns(data, subtype, version, &items),
-            Purpose::Tasks => Columns::new(),
-        },
+        columns: if purpose == Purpose::Row { event_columns(data, subtype, version, &items) } else { Columns::new() },
+        event_id: (purpose == Purpose::Row).then(|| Uuid::new_v5(&XACT_EVENT_NAMESPACE, trace_id.as_bytes()).to_string()),
         task_columns: task_columns(data, subtype),
         event_time: event_time(envelope.event_time),
         trace_id: Some(trace_id),
-        event_id: Some(event_id),
         event_type: Some(event_type),
         items,
         without_list,
@@ -250,26 +246,33 @@ pub(super) fn file_name(url: &str, parsed: &Url, columns: &Columns) -> String {
     let column = |name: &str| columns.get(name).map_or(UNKNOWN, String::as_str);
     let (assignment, name) = (column("assignment_id"), url_name(url, parsed));
     match column("status_subtype") {
-        "firstNoticeOfLossReceived" => format!("{assignment}_FNOL_{name}"),
-        "estimatePackageReceived" => format!("{assignment}_{}_{name}", column("estimate_version")),
-        _ => format!("{assignment}_{name}"),
+        "firstNoticeOfLossReceived" => [assignment, "_FNOL_", &name].concat(),
+        "estimatePackageReceived" => [assignment, "_", column("estimate_version"), "_", &name].concat(),
+        _ => [assignment, "_", &name].concat(),
     }
 }
 
 /// The last segment of the URL's path as it is written there, its extension in lower case.
-fn url_name(url: &str, parsed: &Url) -> String {
+fn url_name<'a>(url: &'a str, parsed: &'a Url) -> Cow<'a, str> {
     let written = || {
         let rest = url.split_once("://")?.1.split(['?', '#']).next()?;
         Some(rest.split_once('/').map_or("", |(_, path)| path))
     };
     let path = written().unwrap_or(parsed.path());
     match path.rsplit('/').next().unwrap_or_default() {
-        "" => UNKNOWN.to_owned(),
+        "" => Cow::Borrowed(UNKNOWN),
         name => match name.rsplit_once('.') {
-            Some((stem, extension)) if !stem.is_empty() => format!("{stem}.{}", extension.to_lowercase()),
-            _ => name.to_owned(),
+            Some((stem, extension)) if !stem.is_empty() && !is_lower(extension) => {
+                Cow::Owned([stem, ".", &extension.to_lowercase()].concat())
+            }
+            _ => Cow::Borrowed(name),
         },
     }
+}
+
+/// Whether a text is plainly in lower case already.
+fn is_lower(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! begin ─▶ write … ─▶ publish ─▶ queue (bounded by max_sealed) ─▶ one thread: sync ─▶ link ─▶ sync ─▶ acknowledged
-//!          ≤ 64 KiB in memory,    the file is complete            what came meanwhile shares the next sync
+//!          ≤ 16 KiB in memory,    the file is complete            what came meanwhile shares the next sync
 //!          then a nameless file   but has no name
 //! ```
 //!

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use longshore_stages::ports::StoreError;
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags};
@@ -35,6 +36,8 @@ pub(super) struct Root {
     /// Whether unfinished files can do without a name.
     pub(super) nameless: bool,
     pub(super) sync: SyncMode,
+    /// How many components of the last directory were there already: where the next one is looked for first.
+    known_depth: AtomicUsize,
 }
 
 impl Root {
@@ -48,7 +51,13 @@ impl Root {
         // The root itself may be a link: it was named by the user.
         let handle =
             fs::open(path, DIRECTORY.difference(OFlags::NOFOLLOW), Mode::empty()).map_err(|error| failed(&error.into()))?;
-        let mut root = Root { path: path.to_path_buf(), handle, nameless: false, sync: options.sync };
+        let mut root = Root {
+            path: path.to_path_buf(),
+            handle,
+            nameless: false,
+            sync: options.sync,
+            known_depth: AtomicUsize::new(usize::MAX),
+        };
         if writer {
             fs::accessat(&root.handle, ".", fs::Access::WRITE_OK | fs::Access::EXEC_OK, AtFlags::EACCESS)
                 .map_err(|error| failed(&error.into()))?;
@@ -109,19 +118,22 @@ impl Root {
     /// Opens a directory below the root and creates what is missing. Something else in its way makes it go to another
     /// name, see the module's header.
     pub(super) fn find_or_create(&self, path: &str) -> io::Result<Parent> {
-        let (mut parent, missing) = self.nearest(path);
-        for name in missing.split('/').filter(|name| !name.is_empty()) {
-            let (handle, used) = enter(self.of(&parent), name)?;
+        let (mut parent, rest) = self.nearest(path);
+        let mut depth = components(&parent.path);
+        for name in rest.split('/').filter(|name| !name.is_empty()) {
+            let (handle, used, made) = enter(self.of(&parent), name)?;
             let path = if parent.path.is_empty() { used } else { format!("{}/{used}", parent.path) };
+            depth += usize::from(made == Made::Before && depth == components(&parent.path));
             parent = Parent { handle: Some(handle), path };
         }
+        self.known_depth.store(depth, Relaxed);
         Ok(parent)
     }
 
-    /// The nearest directory that is there, and what of the path is not: mostly the last one or two components, since each
+    /// A directory that is there, and what of the path comes after it: mostly one or two components that are not, since each
     /// event has directories of its own. The root, where something else is in the way.
     fn nearest<'a>(&self, path: &'a str) -> (Parent, &'a str) {
-        let mut there = path;
+        let mut there = first_components(path, self.known_depth.load(Relaxed));
         loop {
             match self.find(there) {
                 Ok(parent) => return (parent, path[there.len()..].trim_start_matches('/')),
@@ -215,12 +227,31 @@ pub(super) fn is_absent(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG | Errno::NXIO))
 }
 
+fn components(path: &str) -> usize {
+    path.split('/').filter(|name| !name.is_empty()).count()
+}
+
+/// The beginning of a path, at most so many components of it.
+fn first_components(path: &str, count: usize) -> &str {
+    if count == 0 {
+        return "";
+    }
+    path.match_indices('/').nth(count - 1).map_or(path, |(end, _)| &path[..end])
+}
+
+/// Whether a directory was there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Made {
+    Before,
+    Now,
+}
+
 /// Opens the directory `name`, creating it if need be, or the first of its substitutes that is one.
-fn enter(at: BorrowedFd<'_>, name: &str) -> io::Result<(OwnedFd, String)> {
+fn enter(at: BorrowedFd<'_>, name: &str) -> io::Result<(OwnedFd, String, Made)> {
     let mut name = name.to_string();
     for _ in 0..DIRECTORY_TRIES {
         match open_or_create(at, &name) {
-            Ok(handle) => return Ok((handle, name)),
+            Ok((handle, made)) => return Ok((handle, name, made)),
             Err(Errno::NOTDIR | Errno::LOOP) => name.push_str(NOT_A_DIRECTORY),
             Err(error) => return Err(error.into()),
         }
@@ -228,10 +259,12 @@ fn enter(at: BorrowedFd<'_>, name: &str) -> io::Result<(OwnedFd, String)> {
     Err(Errno::NOTDIR.into())
 }
 
-fn open_or_create(at: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+fn open_or_create(at: BorrowedFd<'_>, name: &str) -> Result<(OwnedFd, Made), Errno> {
     // Mostly it is not there.
-    match fs::mkdirat(at, name, Mode::from_raw_mode(0o777)) {
-        Ok(()) | Err(Errno::EXIST) => fs::openat(at, name, DIRECTORY, Mode::empty()),
-        Err(error) => Err(error),
-    }
+    let made = match fs::mkdirat(at, name, Mode::from_raw_mode(0o777)) {
+        Ok(()) => Made::Now,
+        Err(Errno::EXIST) => Made::Before,
+        Err(error) => return Err(error),
+    };
+    Ok((fs::openat(at, name, DIRECTORY, Mode::empty())?, made))
 }

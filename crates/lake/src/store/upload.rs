@@ -1,5 +1,6 @@
 //! An upload: bytes in memory at first, then in a file without a place, then published.
 
+use std::borrow::Cow;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -13,8 +14,9 @@ use super::publisher::{Publisher, Reply, Sealed};
 use super::root::Root;
 use super::temporary::Temporary;
 
-/// How much an upload keeps in memory before it opens a file. A small file costs open, write, link and close.
-const IN_MEMORY: usize = 64 * 1024;
+/// How much an upload keeps in memory before it opens a file. A small file costs open, write, link and close; of a larger
+/// one no byte is copied on its way.
+const IN_MEMORY: usize = 16 * 1024;
 /// Up to this size writes go to the page cache straight from the async thread, which takes microseconds; a larger file
 /// may be made to wait for the disk and is written from a thread that may.
 const DIRECT: u64 = 1024 * 1024;
@@ -87,8 +89,9 @@ impl Upload for LocalUpload {
     async fn publish(mut self: Box<Self>, path: &str, sha256: [u8; 32]) -> Result<Published, StoreError> {
         let place = self.publisher.reserve().await?;
         let mut sealed = Sealed::new(self.take_file()?, place);
-        for candidate in candidates(&sanitise(path), sha256) {
-            match self.publisher.place(sealed, &candidate).await? {
+        let path = sanitise(path);
+        for name in NAMES {
+            match self.publisher.place(sealed, &name.of(&path, sha256)).await? {
                 Reply::Placed(path) => return Ok(Published { path, adopted: false }),
                 Reply::Taken(_, path) if self.is_equal(&path, sha256).await? => {
                     self.publisher.settle(&path).await?;
@@ -101,10 +104,21 @@ impl Upload for LocalUpload {
     }
 }
 
-/// The path asked for, and where to go when other bytes stand there.
-fn candidates(path: &str, sha256: [u8; 32]) -> [String; 3] {
-    let hex: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
-    [path.to_string(), with_suffix(path, &format!("-{}", &hex[..16])), with_suffix(path, &format!("-{hex}"))]
+/// Where an object goes: the path asked for, and the next ones when other bytes stand there.
+const NAMES: [Name; 3] = [Name::Asked, Name::WithDigits(16), Name::WithDigits(64)];
+
+enum Name {
+    Asked,
+    /// So many hex digits of the content's SHA-256 are added.
+    WithDigits(usize),
+}
+
+impl Name {
+    fn of<'a>(&self, path: &'a str, sha256: [u8; 32]) -> Cow<'a, str> {
+        let Name::WithDigits(digits) = *self else { return Cow::Borrowed(path) };
+        let hex: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+        Cow::Owned(with_suffix(path, &format!("-{}", &hex[..digits])))
+    }
 }
 
 /// Whether a regular file of this length and digest stands at the path. One that we may not read is not ours to adopt.

@@ -7,7 +7,7 @@ use super::*;
 /// What one group commits does not move another.
 pub async fn positions_of_groups_are_apart(h: &mut dyn Harness) {
     let topic = topic(h, 1).await;
-    h.log().append(&topic, numbered(10)).await.unwrap();
+    h.log().append(&topic, &numbered(10)).await.unwrap();
     let mut first = Reader::join(h, "first", &[&topic]).await;
     first.until_read(10).await;
     first.commit_all().await;
@@ -21,7 +21,7 @@ pub async fn positions_of_groups_are_apart(h: &mut dyn Harness) {
 /// A group that never committed reads from the beginning, not from the end.
 pub async fn without_a_position_reading_begins_at_the_beginning(h: &mut dyn Harness) {
     let topic = topic(h, 2).await;
-    h.log().append(&topic, numbered(50)).await.unwrap();
+    h.log().append(&topic, &numbered(50)).await.unwrap();
     h.reopen().await;
     let mut reader = Reader::join(h, "new", &[&topic]).await;
     reader.until_read(50).await;
@@ -31,7 +31,7 @@ pub async fn without_a_position_reading_begins_at_the_beginning(h: &mut dyn Harn
 /// After a restart reading goes on at the committed position: neither later nor earlier.
 pub async fn what_was_not_committed_comes_again(h: &mut dyn Harness) {
     let topic = topic(h, 1).await;
-    h.log().append(&topic, numbered(10)).await.unwrap();
+    h.log().append(&topic, &numbered(10)).await.unwrap();
     let mut reader = Reader::join(h, "g", &[&topic]).await;
     reader.until_read(10).await;
     let partition = reader.read[0].0.clone();
@@ -48,7 +48,7 @@ pub async fn what_was_not_committed_comes_again(h: &mut dyn Harness) {
 /// A lower watermark leaves the position where it is, now and after a restart.
 pub async fn a_position_never_moves_back(h: &mut dyn Harness) {
     let topic = topic(h, 1).await;
-    h.log().append(&topic, numbered(10)).await.unwrap();
+    h.log().append(&topic, &numbered(10)).await.unwrap();
     let mut reader = Reader::join(h, "g", &[&topic]).await;
     reader.until_read(10).await;
     let partition = reader.read[0].0.clone();
@@ -67,7 +67,7 @@ pub async fn a_position_never_moves_back(h: &mut dyn Harness) {
 /// Commits and releases under an epoch that has ended are accepted and change nothing.
 pub async fn a_stale_epoch_changes_nothing(h: &mut dyn Harness) {
     let topic = topic(h, 2).await;
-    h.log().append(&topic, numbered(40)).await.unwrap();
+    h.log().append(&topic, &numbered(40)).await.unwrap();
     let mut old = Reader::join(h, "g", &[&topic]).await;
     old.until_read(40).await;
     let mut new = Reader::join(h, "g", &[&topic]).await;
@@ -90,13 +90,13 @@ pub async fn a_stale_epoch_changes_nothing(h: &mut dyn Harness) {
 /// A partition moves to a newcomer only after its holder has let go of it: with a higher epoch, at the committed position.
 pub async fn a_newcomer_waits_for_the_release(h: &mut dyn Harness) {
     let topic = topic(h, 2).await;
-    h.log().append(&topic, numbered(40)).await.unwrap();
+    h.log().append(&topic, &numbered(40)).await.unwrap();
     let mut old = Reader::join(h, "g", &[&topic]).await;
     old.until_read(40).await;
     let mut new = Reader::join(h, "g", &[&topic]).await;
     let (moved, epoch) = old.until_revoked().await;
     new.stays_quiet().await;
-    h.log().append(&topic, numbered(40)).await.unwrap();
+    h.log().append(&topic, &numbered(40)).await.unwrap();
     old.while_it_lasts().await;
     assert!(old.read.iter().skip(40).all(|(partition, _)| *partition != moved), "records after the revocation");
 
@@ -144,7 +144,7 @@ async fn gives_back(h: &mut dyn Harness, politely: bool) {
     }
     stayer.until_assigned(3).await;
     assert!(stayer.assigned.values().all(|(epoch, _)| *epoch > highest));
-    h.log().append(&topic, numbered(30)).await.unwrap();
+    h.log().append(&topic, &numbered(30)).await.unwrap();
     stayer.until_read(30).await;
 }
 
@@ -153,12 +153,12 @@ pub async fn a_paused_partition_is_silent_and_loses_nothing(h: &mut dyn Harness)
     let topics = [topic(h, 1).await, topic(h, 1).await];
     let mut reader = Reader::join(h, "g", &[&topics[0], &topics[1]]).await;
     reader.until_assigned(2).await;
-    h.log().append(&topics[0], numbered(10)).await.unwrap();
+    h.log().append(&topics[0], &numbered(10)).await.unwrap();
     reader.until_read(10).await;
     let paused = reader.read[0].0.clone();
     reader.consumer.pause(&paused);
-    h.log().append(&topics[0], numbered(5)).await.unwrap();
-    h.log().append(&topics[1], numbered(20)).await.unwrap();
+    h.log().append(&topics[0], &numbered(5)).await.unwrap();
+    h.log().append(&topics[1], &numbered(20)).await.unwrap();
     reader.until_read(30).await;
     assert!(reader.read[10..].iter().all(|(partition, _)| *partition != paused));
     reader.stays_quiet().await;
@@ -174,7 +174,7 @@ pub async fn paused_partitions_hold_up_no_other(h: &mut dyn Harness) {
     let names: Vec<&str> = topics.iter().map(String::as_str).collect();
     for name in &names {
         for _ in 0..10 {
-            h.log().append(name, numbered(1_000)).await.unwrap();
+            h.log().append(name, &numbered(1_000)).await.unwrap();
         }
     }
     let mut reader = Reader::join(h, "g", &names).await;
@@ -200,7 +200,7 @@ pub async fn next_may_be_cancelled(h: &mut dyn Harness) {
     let (log, name) = (h.log(), topic.clone());
     let producer = tokio::spawn(async move {
         for n in 0..300 {
-            log.append(&name, vec![message(&n.to_string(), &n.to_string())]).await.unwrap();
+            log.append(&name, &[message(&n.to_string(), &n.to_string())]).await.unwrap();
         }
     });
     let deadline = tokio::time::Instant::now() + PATIENCE;

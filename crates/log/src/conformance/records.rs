@@ -8,8 +8,8 @@ use super::*;
 pub async fn records_of_a_key_come_in_order(h: &mut dyn Harness) {
     let topic = topic(h, 3).await;
     for round in 0..20 {
-        let batch = (0..10).map(|key| message(&format!("k{key}"), &format!("{round}"))).collect();
-        h.log().append(&topic, batch).await.unwrap();
+        let batch: Vec<_> = (0..10).map(|key| message(&format!("k{key}"), &format!("{round}"))).collect();
+        h.log().append(&topic, &batch).await.unwrap();
     }
     let mut reader = Reader::join(h, "g", &[&topic]).await;
     reader.until_read(200).await;
@@ -32,9 +32,9 @@ fn assert_keys_in_order(read: &[(Partition, Received)], keys: usize, each: usize
 /// What `append` has acknowledged is there after a restart.
 pub async fn a_batch_outlives_a_restart(h: &mut dyn Harness) {
     let topic = topic(h, 2).await;
-    h.log().append(&topic, numbered(500)).await.unwrap();
+    h.log().append(&topic, &numbered(500)).await.unwrap();
     h.reopen().await;
-    h.log().append(&topic, vec![message("later", "later")]).await.unwrap();
+    h.log().append(&topic, &[message("later", "later")]).await.unwrap();
     let mut reader = Reader::join(h, "g", &[&topic]).await;
     reader.until_read(501).await;
     let mut expected: Vec<String> = (0..500).map(|n| n.to_string()).chain(["later".to_owned()]).collect();
@@ -61,7 +61,7 @@ pub async fn every_shape_of_message_comes_back(h: &mut dyn Harness) {
         },
         Message { key: None, value: Some(large), headers: vec![header("n\u{e4}me", &binary)] },
     ];
-    h.log().append(&topic, shapes.to_vec()).await.unwrap();
+    h.log().append(&topic, &shapes).await.unwrap();
     let mut reader = Reader::join(h, "g", &[&topic]).await;
     reader.until_read(shapes.len()).await;
     for (n, ((_, record), shape)) in reader.read.iter().zip(&shapes).enumerate() {
@@ -77,7 +77,7 @@ pub async fn several_topics_in_one_subscription(h: &mut dyn Harness) {
     let mut reader = Reader::join(h, "g", &names).await;
     reader.until_assigned(6).await;
     for topic in &topics {
-        h.log().append(topic, (0..30).map(|n| message(&n.to_string(), topic)).collect()).await.unwrap();
+        h.log().append(topic, &(0..30).map(|n| message(&n.to_string(), topic)).collect::<Vec<_>>()).await.unwrap();
     }
     reader.until_read(90).await;
     assert!(reader.read.iter().all(|(partition, record)| *partition.topic == *text(record)));
@@ -94,8 +94,8 @@ pub async fn eight_producers_lose_and_repeat_nothing(h: &mut dyn Harness) {
         let (log, topic) = (h.log(), topic.clone());
         producers.spawn(async move {
             for chunk in (0..1_000).collect::<Vec<_>>().chunks(20) {
-                let batch = chunk.iter().map(|n| message(&format!("k{key}"), &n.to_string())).collect();
-                log.append(&topic, batch).await.unwrap();
+                let batch: Vec<_> = chunk.iter().map(|n| message(&format!("k{key}"), &n.to_string())).collect();
+                log.append(&topic, &batch).await.unwrap();
             }
         });
     }
@@ -114,7 +114,7 @@ pub async fn an_append_wakes_a_waiting_consumer(h: &mut dyn Harness) {
         let (log, topic) = (h.log(), topic.clone());
         let append = tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            log.append(&topic, numbered(1)).await.unwrap();
+            log.append(&topic, &numbered(1)).await.unwrap();
             tokio::time::Instant::now()
         });
         reader.until_read(n).await;
@@ -133,14 +133,14 @@ pub async fn a_topic_exists_or_is_an_error(h: &mut dyn Harness) {
     let refused = h.log().ensure_topics(&spec(3)).await.unwrap_err();
     assert!(refused.to_string().contains(&name), "{refused}");
     let missing = fresh("missing");
-    assert!(h.log().append(&missing, numbered(1)).await.is_err());
+    assert!(h.log().append(&missing, &numbered(1)).await.is_err());
     assert!(h.log().subscribe("g", &[&missing]).await.is_err());
 }
 
 /// The view sees bounds and records, and moves no position.
 pub async fn the_view_reads_without_taking_part(h: &mut dyn Harness) {
     let topic = topic(h, 1).await;
-    h.log().append(&topic, numbered(10)).await.unwrap();
+    h.log().append(&topic, &numbered(10)).await.unwrap();
     let partition = Partition { topic: topic.as_str().into(), index: 0 };
     let (states, positions) = h.view().state().await.unwrap();
     let state = states.iter().find(|s| s.partition == partition).unwrap();

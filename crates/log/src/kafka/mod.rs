@@ -121,8 +121,8 @@ impl Log for KafkaLog {
         self.create_topics(topics, None).await.map(drop)
     }
 
-    async fn append(&self, topic: &str, batch: Vec<Message>) -> Result<(), LogError> {
-        self.appender.append(topic, &batch).await
+    async fn append(&self, topic: &str, batch: &[Message]) -> Result<(), LogError> {
+        self.appender.append(topic, batch).await
     }
 
     async fn subscribe(&self, group: &Group, topics: &[&str]) -> Result<Box<dyn Consumer>, LogError> {

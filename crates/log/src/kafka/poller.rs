@@ -28,7 +28,7 @@ use super::fault;
 use super::member::{Answer, Shared, Wish};
 use super::native::{self, TopicId};
 use super::position::{self, Start};
-use super::record;
+use super::record::{self, Copier};
 use crate::catalog::locked;
 
 /// The most that one delivery brings.
@@ -495,12 +495,12 @@ impl Poller {
     }
 
     fn batch(&mut self, chosen: usize) -> Result<Vec<Received>, LogError> {
-        let (mut records, mut bytes) = (Vec::new(), 0);
+        let (mut records, mut bytes, mut copier) = (Vec::new(), 0, Copier::default());
         while records.len() < BATCH_RECORDS && bytes < BATCH_BYTES {
             match self.lanes[chosen].queue.poll(Duration::ZERO) {
                 None => break,
                 Some(Ok(message)) => {
-                    let received = record::received(&message);
+                    let received = copier.received(&message);
                     // After a seek the client may still hold what it read before.
                     if received.offset >= self.lanes[chosen].next {
                         self.lanes[chosen].next = received.offset + 1;

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use longshore_core::time::Micros;
 use longshore_stages::ports::{Message, Partition, Received};
 use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message as _, OwnedHeaders, Timestamp};
@@ -11,6 +11,9 @@ use super::cluster::Place;
 
 /// 2000-01-01: a record that claims to be older has no time.
 const OLDEST: Micros = 946_684_800_000_000;
+
+/// Of the memory that copies share: what one of them that is kept holds back at most.
+const BLOCK_BYTES: usize = 64 << 10;
 
 /// A partition as the client names it.
 pub(super) fn place(partition: &Partition) -> Place {
@@ -22,17 +25,34 @@ pub(super) fn partition(topic: &str, index: i32) -> Partition {
     Partition { topic: topic.into(), index: u32::try_from(index).unwrap_or(0) }
 }
 
-/// A copy of a record, which outlives the client's own.
-pub(super) fn received(message: &BorrowedMessage<'_>) -> Received {
-    let owned = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
-    let headers = message.headers().map(|headers| {
-        let header = |header: Header<'_, &[u8]>| (header.key.to_owned(), owned(header.value).unwrap_or_default());
-        headers.iter().map(header).collect()
-    });
-    Received {
-        offset: u64::try_from(message.offset()).unwrap_or(0),
-        appended_at: taken(message.timestamp(), now()),
-        message: Message { key: owned(message.key()), value: owned(message.payload()), headers: headers.unwrap_or_default() },
+/// Copies records, so that they outlive the client's own. Small ones share blocks of memory: keys and values of a batch
+/// come and go together. Headers are on their own, since they go on with the work that a record makes.
+#[derive(Debug, Default)]
+pub(super) struct Copier {
+    block: BytesMut,
+}
+
+impl Copier {
+    pub(super) fn received(&mut self, message: &BorrowedMessage<'_>) -> Received {
+        let headers = message.headers().map(|headers| {
+            let value = |value: Option<&[u8]>| value.map(Bytes::copy_from_slice).unwrap_or_default();
+            headers.iter().map(|header: Header<'_, &[u8]>| (header.key.to_owned(), value(header.value))).collect()
+        });
+        let key = message.key().map(|key| self.copy(key));
+        let value = message.payload().map(|value| self.copy(value));
+        Received {
+            offset: u64::try_from(message.offset()).unwrap_or(0),
+            appended_at: taken(message.timestamp(), now()),
+            message: Message { key, value, headers: headers.unwrap_or_default() },
+        }
+    }
+
+    fn copy(&mut self, bytes: &[u8]) -> Bytes {
+        if self.block.capacity() < bytes.len() {
+            self.block = BytesMut::with_capacity(BLOCK_BYTES.max(bytes.len()));
+        }
+        self.block.extend_from_slice(bytes);
+        self.block.split().freeze()
     }
 }
 

@@ -12,6 +12,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::cluster::{ANSWER, Cluster, Place, made};
 use super::context::Told;
+use super::record::Copier;
 use super::settings::Settings;
 use super::{fault, record};
 use crate::catalog::locked;
@@ -166,12 +167,12 @@ impl Reading {
     }
 
     fn read(&mut self, partition: &Partition, from: u64, end: u64, max: usize) -> Result<Vec<Received>, LogError> {
-        let (mut records, mut bytes, until) = (Vec::new(), 0, Instant::now() + RECORD);
+        let (mut records, mut bytes, mut copier, until) = (Vec::new(), 0, Copier::default(), Instant::now() + RECORD);
         let mut next = from;
         while records.len() < max && bytes < READ_BYTES && next < end {
             match self.client.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) => {
-                    let received = record::received(&message);
+                    let received = copier.received(&message);
                     if received.offset >= next && *partition.topic == *rdkafka::Message::topic(&message) {
                         next = received.offset + 1;
                         bytes += received.message.bytes();

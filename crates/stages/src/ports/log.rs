@@ -136,7 +136,7 @@ pub trait Log: Send + Sync {
 
     /// Appends the messages to a topic and returns once all of them are durable. On an error any part of the batch
     /// may have been written: append it again (readers tolerate repeats) or stop.
-    async fn append(&self, topic: &str, batch: Vec<Message>) -> Result<(), LogError>;
+    async fn append(&self, topic: &str, batch: &[Message]) -> Result<(), LogError>;
 
     /// Joins a group to read topics. Its first deliveries are assignments.
     async fn subscribe(&self, group: &Group, topics: &[&str]) -> Result<Box<dyn Consumer>, LogError>;
