@@ -7,4 +7,8 @@
 //! suite ─▶ run: world, workers, generator, origin, reader ─▶ Report (JSON) ─▶ judge ─▶ Markdown, HTML, compare
 //! ```
 
+pub mod analysis;
+pub mod figures;
 pub mod model;
+pub mod report;
+pub mod verdict;
