@@ -8,6 +8,7 @@
 //! ```
 
 pub mod analysis;
+pub mod compare;
 pub mod figures;
 pub mod model;
 pub mod report;

@@ -59,12 +59,12 @@ fn badge(word: &str, size: &str) -> String {
     format!("<span class=\"v {class}{size}\">{}</span>", html(word))
 }
 
-/// A table in a frame that scrolls on a narrow screen. Cells are HTML; those of the columns in `numbers` are numbers.
+/// A table in a frame that scrolls; on a phone each row is a card, whose cells say what they are of. Cells are HTML; those of the columns in `numbers` are numbers.
 fn table(caption: &str, head: &[&str], numbers: &[usize], rows: &[Vec<String>]) -> String {
     let class = |at: usize| if numbers.contains(&at) { " class=\"n\"" } else { "" };
     let heads: String =
         head.iter().enumerate().map(|(at, name)| format!("<th scope=\"col\"{}>{}</th>", class(at), html(name))).collect();
-    let cell = |(at, cell): (usize, &String)| format!("<td{}>{cell}</td>", class(at));
+    let cell = |(at, cell): (usize, &String)| format!("<td{} data-of=\"{}\">{cell}</td>", class(at), html(head[at]));
     let row = |row: &Vec<String>| format!("<tr>{}</tr>\n", row.iter().enumerate().map(cell).collect::<String>());
     format!(
         "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{label}\"><table aria-label=\"{label}\">\n<thead><tr>{heads}</tr></thead>\n\

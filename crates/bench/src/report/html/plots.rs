@@ -59,7 +59,7 @@ fn percentiles(benchmark: &Benchmark) -> Plot {
         let seen = repeat.latency.as_ref()?;
         let name = if several { format!("repeat {}", at + 1) } else { "end to end".to_owned() };
         let points = seen.quantiles.iter().map(|(share, seconds)| (along_shares(*share), *seconds));
-        Some(line(&name, [0, 5, 6][at % 3], points.collect()))
+        Some(line(&name, [7, 5, 6][at % 3], points.collect()))
     };
     let mut lines: Vec<Line> = benchmark.repeats.iter().enumerate().filter_map(curve).collect();
     lines.extend(benchmark.repeats.first().into_iter().flat_map(|repeat| &repeat.stage_latency).map(|(stage, seen)| {
@@ -80,7 +80,7 @@ fn rates(repeat: &Repeat) -> Plot {
     };
     let sent = rate(&|sample| sample.sent);
     let rows = rate(&|sample| Some(sample.rows));
-    let sent = (!sent.is_empty()).then(|| line("sent", 6, sent));
+    let sent = (!sent.is_empty()).then(|| line("sent", 5, sent));
     over_time(repeat, "Messages a second", "/s", sent.into_iter().chain([line("rows seen", 0, rows)]).collect())
 }
 

@@ -23,7 +23,6 @@ pre{background:var(--soft);border:1px solid var(--line);border-radius:6px;paddin
 table{border-collapse:collapse;width:100%;font-size:.9rem;overflow-wrap:normal}
 th,td{text-align:left;vertical-align:top;padding:.35rem .6rem;border-bottom:1px solid var(--line)}
 thead th{background:var(--soft);white-space:nowrap}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-td.names{min-width:11rem}
 .v{display:inline-block;font-weight:600;font-size:.85em;padding:.05rem .5rem;border-radius:1rem;white-space:nowrap}
 .v.big{font-size:1.3rem;padding:.2rem .9rem}
 .v.PASS{color:var(--pass);background:var(--pass-bg)}.v.WARN{color:var(--warn);background:var(--warn-bg)}
@@ -37,8 +36,11 @@ svg{width:100%;height:auto;display:block}svg text{fill:var(--dim);font:11px syst
 svg text.marked{fill:var(--fail);font-weight:600}.warm{fill:var(--soft)}
 .l{fill:none;stroke-width:1.8;stroke-linejoin:round}.ideal{stroke-dasharray:5 4}
 .s0{stroke:var(--c0)}.s1{stroke:var(--c1)}.s2{stroke:var(--c2)}.s3{stroke:var(--c3)}.s4{stroke:var(--c4)}.s5{stroke:var(--c5)}.s6{stroke:var(--c6)}.s7{stroke:var(--c7)}.s8{stroke:var(--c8)}
-.d0{fill:var(--c0)}.key{display:inline-block;margin-right:.9rem;white-space:nowrap}.key svg{display:inline-block;width:1.5rem;height:.6rem;vertical-align:middle;margin-right:.3rem}
+.key{display:inline-block;margin-right:.9rem;white-space:nowrap}.key svg{display:inline-block;width:1.5rem;height:.6rem;vertical-align:middle;margin-right:.3rem}
 details{margin:.6rem 0}summary{cursor:pointer;color:var(--link)}
+@media (max-width:44rem){thead{position:absolute;left:-999rem}tr{display:block;border-bottom:2px solid var(--line);padding:.4rem 0}
+td,td.n{display:grid;grid-template-columns:38% 1fr;gap:.5rem;text-align:left;white-space:normal;border:0;padding:.1rem 0}
+td::before{content:attr(data-of);color:var(--dim)}td>*{justify-self:start}}
 @media (max-width:36rem){dl{grid-template-columns:1fr}dd{margin-bottom:.4rem}body{padding:.5rem .7rem 3rem}}
 @media print{body{max-width:none}figure{break-inside:avoid}}
 ";
