@@ -271,22 +271,26 @@ fn kind_of_place(place: &str) -> &str {
 
 fn loads(found: &mut Found, base: &Benchmark, new: &Benchmark) {
     let name = &base.name;
-    let text = |value: Option<f64>| value.map_or("none".to_owned(), |value| value.to_string());
-    let figures: [(&str, fn(&Load) -> Option<f64>); 4] = [
-        ("messages", |load| Some(load.messages as f64)),
-        ("messages a second", |load| load.rate_per_s),
-        ("bytes of a file", |load| load.file_bytes.map(|bytes| bytes as f64)),
-        ("delay of the origin in seconds", |load| load.origin_delay_s),
-    ];
     found.look(&format!("{name}: scale"), base.load.scale, new.load.scale);
+    // What is scaled has other numbers: the scale says it.
     if base.load.scale == new.load.scale {
-        for (what, figure) in figures {
-            found.look(&format!("{name}: {what}"), text(figure(&base.load)), text(figure(&new.load)));
+        for ((what, base), (_, new)) in figures(&base.load).into_iter().zip(figures(&new.load)) {
+            found.look(&format!("{name}: {what}"), base, new);
         }
     }
     let workers =
         |one: &Benchmark| one.workers.iter().map(|(role, count)| format!("{role} {count}")).collect::<Vec<_>>().join(", ");
     found.look(&format!("{name}: workers"), workers(base), workers(new));
+}
+
+fn figures(load: &Load) -> [(&'static str, String); 4] {
+    let text = |value: Option<f64>| value.map_or("none".to_owned(), |value| value.to_string());
+    [
+        ("messages", load.messages.to_string()),
+        ("messages a second", text(load.rate_per_s)),
+        ("bytes of a file", text(load.file_bytes.map(|bytes| bytes as f64))),
+        ("delay of the origin in seconds", text(load.origin_delay_s)),
+    ]
 }
 
 #[derive(Default)]
