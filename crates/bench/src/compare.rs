@@ -12,7 +12,7 @@
 
 use serde::Serialize;
 
-use crate::figures::{Unit, percent};
+use crate::figures::{Unit, percent, split_workers};
 use crate::model::{Benchmark, Load, Report};
 use crate::verdict::{Judged, JudgedBenchmark, Overruled, Spread, judge};
 
@@ -53,12 +53,10 @@ pub struct Threshold {
 /// The threshold of a metric, if the requirements have one for it.
 pub fn threshold(metric: &str) -> Option<Threshold> {
     let memory = metric.starts_with("rss") && metric.ends_with("peak_bytes");
-    match metric {
+    match split_workers(metric).0 {
+        "throughput_per_s" => Some(Threshold { warning: 10.0, failure: 20.0, falls: true }),
         "latency_p95_s" => Some(Threshold { warning: 15.0, failure: 30.0, falls: false }),
         _ if memory => Some(Threshold { warning: 20.0, failure: 40.0, falls: false }),
-        _ if metric.starts_with("throughput") && metric.ends_with("_per_s") => {
-            Some(Threshold { warning: 10.0, failure: 20.0, falls: true })
-        }
         _ => None,
     }
 }

@@ -13,7 +13,7 @@ pub enum Unit {
     Bytes,
     /// Shares of one core (`cpu…`), shown in per cent: 100 % is one core busy.
     Cores,
-    /// Shares of something else (`…_share`, `…_spread`, `…_growth`, `…efficiency…`), shown in per cent.
+    /// Shares of something else (`…_share`, `…_spread`, `…_growth`, `efficiency`, `machine_busy`), shown in per cent.
     Share,
     /// Anything else is a count.
     Count,
@@ -24,6 +24,7 @@ const MB: f64 = 1e6;
 impl Unit {
     /// The unit of a metric.
     pub fn of(metric: &str) -> Self {
+        let metric = split_workers(metric).0;
         let ends = |with: &str| metric.ends_with(with);
         if ends("_per_s") {
             Self::PerSecond
@@ -33,7 +34,9 @@ impl Unit {
             Self::Seconds
         } else if ends("_bytes") {
             Self::Bytes
-        } else if ends("_share") || ends("_spread") || ends("_growth") || metric.contains("efficiency") {
+        } else if ["_share", "_spread", "_growth"].iter().any(|with| ends(with))
+            || ["efficiency", "machine_busy"].contains(&metric)
+        {
             Self::Share
         } else {
             Self::Count
@@ -74,6 +77,12 @@ impl Unit {
             name => format!("{number} {name}"),
         }
     }
+}
+
+/// A metric's name without the number of workers that it ends with, and that number: `efficiency_w12` is `efficiency` and 12.
+pub fn split_workers(metric: &str) -> (&str, Option<u32>) {
+    let parted = metric.rsplit_once("_w").and_then(|(name, workers)| Some((name, workers.parse().ok()?)));
+    parted.map_or((metric, None), |(name, workers)| (name, Some(workers)))
 }
 
 /// A number with three digits or more where it has them, thousands apart: `0.0123`, `4.27`, `98.3`, `1,250`.
@@ -145,8 +154,9 @@ mod tests {
             ("cpu_mean", Unit::Cores),
             ("cpu_s", Unit::Seconds),
             ("efficiency_w12", Unit::Share),
+            ("throughput_per_s_w3", Unit::PerSecond),
+            ("machine_busy", Unit::Share),
             ("latency_p95_growth", Unit::Share),
-            ("machine_busy_share", Unit::Share),
             ("downloads_at_once", Unit::Count),
         ] {
             assert_eq!(Unit::of(metric), unit, "{metric}");

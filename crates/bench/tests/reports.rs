@@ -126,7 +126,7 @@ fn requirements_stand_beside_baselines_and_own_budgets() {
         assert!(markdown.contains(line), "{line}\n{markdown}");
     }
     assert!(markdown.contains("Latency p95: 0.35 s (0.34 – 0.36) (Target: < 5 s)"), "{markdown}");
-    assert!(markdown.contains("Share of linear with 12 workers: 92 %, 1,080/s (Target: ≥ 80 %)"), "{markdown}");
+    assert!(markdown.contains("Share of linear scaling: 92 % (Target: ≥ 80 %)\n1 worker: 98/s, 100 % of linear\n"), "{markdown}");
     assert!(markdown.contains("#### Soak\n**Test**: `soak`") && markdown.contains("not run: this report is of the tier full"));
 }
 

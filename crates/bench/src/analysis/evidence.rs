@@ -36,7 +36,7 @@ pub struct Evidence<'a> {
 }
 
 impl<'a> Evidence<'a> {
-    /// Of a benchmark that ran.
+    /// Of a benchmark that ran; none of one that came to nothing.
     pub fn of(report: &Report, benchmark: &'a Benchmark) -> Option<Self> {
         let throughput_per_s = throughput(benchmark)?;
         let over = |by_name: &dyn Fn(&Repeat) -> BTreeMap<String, f64>| medians(benchmark.repeats.iter().map(by_name));
@@ -87,9 +87,10 @@ pub(super) fn highest(of: &BTreeMap<String, f64>) -> Option<(&str, f64)> {
 
 /// The median throughput: as measured, else messages divided by the time.
 pub(super) fn throughput(benchmark: &Benchmark) -> Option<f64> {
-    let counted = |repeat: &Repeat| benchmark.load.messages as f64 / repeat.duration_s.max(1e-9);
+    let counted = |repeat: &Repeat| benchmark.load.messages as f64 / repeat.duration_s;
+    let ran = benchmark.repeats.iter().filter(|repeat| repeat.duration_s > 0.0);
     let measured = Spread::of_metric(benchmark, "throughput_per_s").map(|spread| spread.median);
-    measured.or_else(|| median(benchmark.repeats.iter().map(counted).collect()))
+    measured.or_else(|| median(ran.map(counted).collect()))
 }
 
 fn processes(benchmark: &Benchmark) -> impl Iterator<Item = &Process> {

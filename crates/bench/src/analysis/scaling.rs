@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::evidence::Evidence;
-use super::{Advice, LINEAR, SATURATED};
-use crate::figures::{Unit, number};
+use super::{Advice, LINEAR};
+use crate::figures::{Unit, split_workers};
 use crate::model::{Benchmark, Category, Report};
 use crate::verdict::Spread;
 
@@ -19,14 +19,22 @@ pub struct Step {
     pub efficiency: f64,
 }
 
-/// The numbers of workers that a benchmark tried (`efficiency_wN`, `throughput_wN_per_s`), rising.
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let rate = self.per_s.map(|rate| format!("{}, ", Unit::PerSecond.show(rate))).unwrap_or_default();
+        let workers = if self.workers == 1 { "worker" } else { "workers" };
+        write!(f, "{} {workers}: {rate}{} of linear", self.workers, Unit::Share.show(self.efficiency))
+    }
+}
+
+/// The numbers of workers that a benchmark tried (`efficiency_wN`, `throughput_per_s_wN`), rising.
 pub fn steps(benchmark: &Benchmark) -> Vec<Step> {
     let median = |metric: String| Spread::of_metric(benchmark, &metric).map(|spread| spread.median);
     let mut counts: Vec<u32> =
         benchmark.repeats.iter().flat_map(|repeat| repeat.metrics.keys()).filter_map(|name| count(name)).collect();
     counts.sort_unstable();
     counts.dedup();
-    let per_s = |workers: u32| median(format!("throughput_w{workers}_per_s"));
+    let per_s = |workers: u32| median(format!("throughput_per_s_w{workers}"));
     let first = counts.first().and_then(|workers| Some((*workers, per_s(*workers)?)));
     let computed =
         |workers: u32| first.and_then(|(few, base)| Some(per_s(workers)? / base / (f64::from(workers) / f64::from(few))));
@@ -38,8 +46,8 @@ pub fn steps(benchmark: &Benchmark) -> Vec<Step> {
 }
 
 fn count(metric: &str) -> Option<u32> {
-    let rest = metric.strip_prefix("efficiency_w").or_else(|| metric.strip_prefix("throughput_w")?.strip_suffix("_per_s"))?;
-    rest.parse().ok()
+    let (name, workers) = split_workers(metric);
+    workers.filter(|_| ["efficiency", "throughput_per_s"].contains(&name))
 }
 
 /// Whether more workers help.
@@ -50,42 +58,31 @@ pub(super) fn horizontal(report: &Report, seen: &[Evidence<'_>]) -> Advice {
         return Advice { text: "Not measured: `horizontal_scaling` was not run.".to_owned(), rules };
     };
     let steps = steps(scaled.benchmark);
-    let said: Vec<String> = steps.iter().map(say).collect();
-    let good = steps.iter().rev().find(|step| step.efficiency >= LINEAR);
-    let upto = match good {
+    let said: Vec<String> = steps.iter().map(ToString::to_string).collect();
+    let best = steps.iter().rev().find(|step| step.efficiency >= LINEAR);
+    let upto = match best {
         Some(step) if Some(step) == steps.last() => format!("It scales to all {} workers that were tried", step.workers),
         Some(step) => format!("It scales to {} workers", step.workers),
         None => "It does not scale".to_owned(),
     };
-    let end = machine(report, scaled, steps.last().is_some_and(|step| step.efficiency >= LINEAR));
-    let text = format!("{upto} with {} of linear or more: {}.{end}", Unit::Share.show(LINEAR), said.join(", "));
+    let text =
+        format!("{upto} with {} of linear or more: {}. {}", Unit::Share.show(LINEAR), said.join("; "), end(report, scaled));
     Advice { text, rules }
 }
 
-fn say(step: &Step) -> String {
-    let rate = step.per_s.map(|rate| format!(" {},", Unit::PerSecond.show(rate))).unwrap_or_default();
-    format!("{} workers{rate} {} of linear", step.workers, Unit::Share.show(step.efficiency))
-}
-
-/// Whose limit it is where it ends.
-fn machine(report: &Report, scaled: &Evidence<'_>, all: bool) -> String {
+/// Where the machine ends it, if it does.
+fn end(report: &Report, scaled: &Evidence<'_>) -> String {
     let cores = report.environment.cores;
-    let busiest = scaled
-        .benchmark
-        .repeats
-        .iter()
-        .filter_map(|repeat| repeat.samples.iter().map(|sample| sample.machine_busy).reduce(f64::max))
-        .reduce(f64::max);
-    match busiest {
-        None => String::new(),
-        Some(busy) if busy >= SATURATED => {
-            format!(" The machine's {cores} cores were up to {} busy: they end it.", Unit::Share.show(busy))
+    let median = |metric: &str| Spread::of_metric(scaled.benchmark, metric).map(|spread| spread.median);
+    let busy =
+        |workers: f64| median(&format!("machine_busy_w{workers}")).map(|busy| format!(", {} busy", Unit::Share.show(busy)));
+    match median("limit_workers") {
+        Some(workers) => {
+            let busy = busy(workers).unwrap_or_default();
+            format!(
+                "With {workers} workers the machine's {cores} cores are used up{busy}: that is its limit, and what is asked for ends below it."
+            )
         }
-        Some(busy) if all => format!(
-            " The machine's {} cores were at most {} busy: there is room for more.",
-            number(f64::from(cores)),
-            Unit::Share.show(busy)
-        ),
-        Some(busy) => format!(" The machine's {cores} cores were at most {} busy: they do not end it.", Unit::Share.show(busy)),
+        None => format!("The machine's {cores} cores were not used up: they set no limit."),
     }
 }

@@ -1,6 +1,6 @@
 //! The figures of a benchmark that every form of the report shows.
 
-use crate::figures::{Unit, median, percent};
+use crate::figures::{Unit, median, percent, split_workers};
 use crate::model::{Asker, Benchmark, Distribution, Good, Process, Repeat, Target};
 use crate::verdict::{JudgedBenchmark, JudgedTarget, Spread};
 
@@ -70,17 +70,17 @@ pub(super) fn title(metric: &str) -> String {
         "lost" => "Attachments lost",
         "doubled" => "Attachments counted twice",
         "partition_spread" => "Unevenness of partitions",
-        other => return scaled_title(other).unwrap_or_else(|| other.to_owned()),
+        "efficiency" => "Share of linear scaling",
+        "machine_busy" => "Busy share of the machine",
+        other => return of_workers(other).unwrap_or_else(|| other.to_owned()),
     };
     known.to_owned()
 }
 
-fn scaled_title(metric: &str) -> Option<String> {
-    if let Some(count) = metric.strip_prefix("efficiency_w") {
-        return Some(format!("Share of linear with {count} workers"));
-    }
-    let count = metric.strip_prefix("throughput_w")?.strip_suffix("_per_s")?;
-    Some(format!("Throughput with {count} workers"))
+fn of_workers(metric: &str) -> Option<String> {
+    let (name, workers) = split_workers(metric);
+    let workers = workers?;
+    Some(format!("{} with {workers} workers", title(name)))
 }
 
 /// Over the repeats, of those that have it.
@@ -145,12 +145,19 @@ fn role(benchmark: &Benchmark, name: &str, worker: bool) -> Option<Role> {
     Some(Role {
         name: name.to_owned(),
         worker,
-        processes: benchmark.repeats.iter().map(|repeat| repeat.processes.iter().filter(of).count()).max()?,
+        processes: benchmark.repeats.iter().map(|repeat| at_once(repeat, name)).max()?,
         cpu_mean: highest(&|process| process.cpu_mean)?,
         cpu_peak: highest(&|process| process.cpu_peak)?,
         rss_mean_bytes: highest(&|process| process.rss_mean_bytes)?,
         rss_peak_bytes: highest(&|process| process.rss_peak_bytes as f64)?,
     })
+}
+
+/// How many processes of a role there were at once, as the samples have it; all that there were, without samples.
+pub(super) fn at_once(repeat: &Repeat, role: &str) -> usize {
+    let of: Vec<&str> = repeat.processes.iter().filter(|one| one.role == role).map(|one| one.name.as_str()).collect();
+    let sampled = repeat.samples.iter().map(|sample| of.iter().filter(|name| sample.cpu.contains_key(**name)).count()).max();
+    sampled.filter(|most| *most > 0).unwrap_or(of.len())
 }
 
 /// The ledger in words, of the first repeat that has a fault, else of all repeats together.

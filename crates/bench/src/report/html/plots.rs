@@ -6,6 +6,7 @@ use super::svg::{Across, Line, POINTS, Plot, along_shares, thinned};
 use crate::analysis::steps;
 use crate::figures::Unit;
 use crate::model::{Benchmark, Repeat, Sample};
+use crate::report::facts::at_once;
 
 /// Roles have the same colour everywhere.
 const ROLES: [&str; 9] = ["ingest", "download", "retry", "record", "broker", "origin", "generator", "reader", "all"];
@@ -120,8 +121,10 @@ fn per_role(repeat: &Repeat, title: &str, unit: Unit, of: impl Fn(&Sample) -> Ve
             roles.entry(role).or_default().push((sample.at_s, sum));
         }
     }
-    let count = |role: &str| repeat.processes.iter().filter(|one| one.role == role).count();
-    let name = |role: &str| if count(role) > 1 { format!("{role} ({} processes)", count(role)) } else { role.to_owned() };
+    let name = |role: &str| match at_once(repeat, role) {
+        0 | 1 => role.to_owned(),
+        count => format!("{role} ({count} processes)"),
+    };
     let lines = roles.into_iter().map(|(role, points)| line(&name(role), slot(role), points)).collect();
     over_time(repeat, title, unit.name(), lines)
 }

@@ -1,6 +1,7 @@
 //! The results: a block for each benchmark, also for those that were not run.
 
 use super::tier;
+use crate::analysis::steps;
 use crate::figures::{Unit, number};
 use crate::model::{Asker, Benchmark, Target};
 use crate::report::Told;
@@ -104,9 +105,12 @@ fn said(one: &Benchmark, line: Line) -> String {
     match line {
         Line::Messages(label, "") => format!("{label}: {}", number(one.load.messages as f64)),
         Line::Messages(label, unit) => format!("{label}: {} {unit}", number(one.load.messages as f64)),
-        Line::Time => format!("Processing Time: {}", shown_or_not(Unit::Seconds, over(one, |repeat| Some(repeat.duration_s)))),
+        Line::Time => format!(
+            "Processing Time: {}",
+            shown_or_not(Unit::Seconds, over(one, |repeat| Some(repeat.duration_s).filter(|time| *time > 0.0)))
+        ),
         Line::Rate(label, unit) => {
-            let counted = || over(one, |repeat| Some(one.load.messages as f64 / repeat.duration_s.max(1e-9)));
+            let counted = || over(one, |repeat| Some(one.load.messages as f64 / repeat.duration_s));
             let rate = Spread::of_metric(one, "throughput_per_s").or_else(counted);
             format!("{label}: {} {unit}{}", shown_or_not(Unit::Count, rate), asked("throughput_per_s"))
         }
@@ -165,16 +169,13 @@ fn further(one: &Benchmark, lines: &[Line]) -> Vec<String> {
         })
     };
     let asked_for = one.targets.iter().filter(|target| target.from == Asker::Requirement && !covered(target));
-    let rates = |target: &Target| {
-        let metric = target.metric.strip_prefix("efficiency_w").map(|count| format!("throughput_w{count}_per_s"))?;
-        Some(format!(", {}", summary(&metric, Some(Spread::of_metric(one, &metric)?))))
-    };
     asked_for
         .map(|target| {
             let metric = &target.metric;
             let measured = summary(metric, Spread::of_metric(one, metric));
-            fenced(&format!("{}: {measured}{}{}", title(metric), rates(target).unwrap_or_default(), asked(one, &[metric])))
+            fenced(&format!("{}: {measured}{}", title(metric), asked(one, &[metric])))
         })
+        .chain(steps(one).iter().map(ToString::to_string))
         .collect()
 }
 
