@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::evidence::{Evidence, highest};
 use super::limits::{Cause, Limit};
-use super::{Advice, Finding, HELPERS, SATURATED};
+use super::{Advice, Finding, HELPERS, used_up};
 use crate::figures::{Unit, number};
 use crate::model::{Asker, Report};
 use crate::verdict::{Judged, JudgedBenchmark, JudgedTarget, Verdict};
@@ -178,7 +178,7 @@ pub(super) fn vertical(report: &Report, seen: &[Evidence<'_>]) -> Advice {
     let said = |one: &&Evidence<'_>| {
         let busy = one.machine_busy?;
         let per_core = one.throughput_per_s / (busy * one.cores).max(1e-9);
-        let helps = if busy >= SATURATED { "more cores help" } else { "more cores do not help" };
+        let helps = if used_up(busy) { "more cores help" } else { "more cores do not help" };
         Some(format!(
             "`{}`: {} with {} of {} cores busy, {} a busy core; {helps}",
             one.benchmark.name,
@@ -215,7 +215,7 @@ fn memory(report: &Report) -> String {
 pub(super) fn resources(report: &Report, seen: &[Evidence<'_>]) -> Advice {
     let used: Vec<String> = seen
         .iter()
-        .filter_map(|one| Some((one, one.machine_busy.filter(|busy| *busy >= SATURATED)?)))
+        .filter_map(|one| Some((one, one.machine_busy.filter(|busy| used_up(*busy))?)))
         .map(|(one, busy)| format!("`{}` ({})", one.benchmark.name, Unit::Share.show(busy)))
         .collect();
     let share = seen.iter().filter_map(Evidence::helpers_share).reduce(f64::max);

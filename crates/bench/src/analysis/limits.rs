@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::evidence::{Evidence, highest};
-use super::{SATURATED, STANDING_S, STANDING_SHARE};
+use super::{STANDING_S, STANDING_SHARE, used_up};
 use crate::figures::{Unit, number};
 
 /// What limits a benchmark.
@@ -120,7 +120,7 @@ fn because(seen: &Evidence<'_>, stage: &str, figures: String, rule: &'static str
 fn cause(seen: &Evidence<'_>, stage: &str) -> (Cause, String, &'static str) {
     let role = role_of(seen, stage);
     let busy = role.and_then(|role| seen.busy.get(role)).copied();
-    if let Some(machine) = seen.machine_busy.filter(|busy| *busy >= SATURATED) {
+    if let Some(machine) = seen.machine_busy.filter(|busy| used_up(*busy)) {
         let roles: Vec<String> = seen
             .cores_taken
             .iter()
@@ -137,7 +137,7 @@ fn cause(seen: &Evidence<'_>, stage: &str) -> (Cause, String, &'static str) {
         format!("its busiest process takes {} of a core", Unit::Cores.show(busy))
     });
     match busy {
-        Some(busy) if busy >= SATURATED => (Cause::OneCore, shown, "C3"),
+        Some(busy) if used_up(busy) => (Cause::OneCore, shown, "C3"),
         _ => (Cause::Waiting, shown, "C4"),
     }
 }
@@ -153,7 +153,7 @@ fn in_flight_used(seen: &Evidence<'_>, stage: &str) -> Option<String> {
     let workers = ["download", "all"].iter().find_map(|role| seen.benchmark.workers.get(*role)).copied().unwrap_or(1);
     let limit = seen.in_flight? * f64::from(workers.max(1));
     let in_flight = seen.throughput_per_s * delay;
-    (in_flight >= SATURATED * limit).then(|| {
+    used_up(in_flight / limit).then(|| {
         format!(
             "{} × {} = {} in flight at least, of {} that may be",
             Unit::PerSecond.show(seen.throughput_per_s),

@@ -23,6 +23,12 @@ pub const STANDING_S: f64 = 1.0;
 pub const STANDING_SHARE: f64 = 0.05;
 /// From here on a machine, a core or a limit counts as used up.
 pub const SATURATED: f64 = 0.9;
+
+/// Whether a machine, a core or a limit is used up. A mean of shares that are exactly there may come out a hair below.
+fn used_up(share: f64) -> bool {
+    share >= SATURATED - 1e-9
+}
+
 /// The share of linear scaling that is asked for.
 pub const LINEAR: f64 = 0.8;
 /// From here on those who help (generator, origin, broker, reader) take enough of the machine to be named.
