@@ -6,6 +6,7 @@ pub mod exit;
 pub mod place;
 pub mod settings;
 
+pub mod bench;
 mod chain;
 pub mod check_url;
 pub mod chosen;
@@ -58,6 +59,7 @@ pub async fn run(cli: Cli) -> Result<u8> {
         Command::Topics(args) => topics::run(args).await,
         Command::Trace(args) => trace::run(args).await,
         Command::Dlq(args) => dlq::run(args.command).await,
+        Command::Bench(args) => bench::run(*args).await,
         Command::Config(args) => config::command::run(args),
         Command::Completions(args) => config::command::completions(&args),
     }
