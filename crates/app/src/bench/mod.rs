@@ -3,9 +3,12 @@
 //! *Owns*: flags, what is printed, exit codes; the hidden commands by which the suite starts its own processes.
 //! *Does not own*: benchmarks, measuring, verdicts (`longshore-bench`).
 
+mod compare;
 mod list;
+mod report;
 mod run;
 mod service;
+mod show;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,8 +23,11 @@ use crate::settings::parse_duration;
 
 /// `longshore bench`
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Examples:\n  longshore bench list\n  longshore bench run --tier fast --out ./bench\n\n\
-                        Exit codes: 0 done, and every verdict is PASS or WARN; 1 failed; 2 wrong usage; 3 a verdict is FAIL or INCONCLUSIVE.")]
+#[command(
+    after_help = "Examples:\n  longshore bench list\n  longshore bench run --tier fast --out ./bench\n  longshore bench report ./bench\n  \
+                        longshore bench compare --against v0.1.0\n\n\
+                        Exit codes: 0 done, and every verdict is PASS or WARN; 1 failed; 2 wrong usage; 3 a verdict is FAIL or INCONCLUSIVE."
+)]
 pub struct BenchArgs {
     /// What to do.
     #[command(subcommand)]
@@ -35,6 +41,10 @@ enum BenchCommand {
     List(ListArgs),
     /// Run benchmarks, and write a report
     Run(Box<RunArgs>),
+    /// Write the files of a report once more, and show its verdicts
+    Report(report::ReportArgs),
+    /// Say what became slower: between two reports, or between this program and another
+    Compare(Box<compare::CompareArgs>),
     /// Becomes a program that ends with the process that started it
     #[command(hide = true)]
     Tied(service::TiedArgs),
@@ -141,6 +151,8 @@ pub(crate) async fn run(args: BenchArgs) -> Result<u8> {
     match args.command {
         BenchCommand::List(args) => list::run(args.json),
         BenchCommand::Run(args) => run::run(*args).await,
+        BenchCommand::Report(args) => report::run(&args),
+        BenchCommand::Compare(args) => compare::run(*args).await,
         BenchCommand::Tied(args) => service::tied(&args),
         BenchCommand::Origin(args) => service::origin(args).await,
         BenchCommand::Generate(args) => service::generate(args).await,

@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use longshore_bench::failure::Failure;
+use longshore_bench::figures::Unit;
 use longshore_bench::model::{Benchmark, Report};
 use longshore_bench::process::Binary;
-use longshore_bench::run::{self, News, Options, REPORT};
+use longshore_bench::report;
+use longshore_bench::run::{self, News, Options};
+use longshore_bench::verdict::{self, Judged, Verdict};
 use longshore_core::time;
 use longshore_stages::ports::{Clock, SystemClock};
 
@@ -17,7 +20,7 @@ use crate::render;
 use crate::voice::Voice;
 
 /// Says how it goes on standard error.
-struct Told(Voice);
+pub(super) struct Told(pub(super) Voice);
 
 impl News for Told {
     fn progress(&self, line: &str) {
@@ -26,27 +29,12 @@ impl News for Told {
 
     fn ended(&self, benchmark: &Benchmark) {
         for repeat in &benchmark.repeats {
-            let figures = benchmark.targets.iter().filter_map(|target| {
-                let value = repeat.metrics.get(&target.metric)?;
-                Some(format!("{} {}", target.metric, shown(&target.metric, *value)))
-            });
-            let mut figures: Vec<String> = figures.collect();
+            let shown = |metric: &str| Some(format!("{metric} {}", Unit::of(metric).show(*repeat.metrics.get(metric)?)));
+            let mut figures: Vec<String> = benchmark.targets.iter().filter_map(|target| shown(&target.metric)).collect();
+            figures.sort_unstable();
             figures.dedup();
-            self.0.say(&format!("  {}: {}", benchmark.name, figures.join(", ")));
-            repeat.inconclusive.iter().for_each(|why| self.0.warn(&format!("{}: it says nothing: {why}", benchmark.name)));
-            if !repeat.ledger.holds() {
-                self.0.warn(&format!("{}: the ledger is wrong: {:?}", benchmark.name, repeat.ledger));
-            }
+            self.0.say(&format!("  {}", figures.join(", ")));
         }
-    }
-}
-
-fn shown(metric: &str, value: f64) -> String {
-    match metric {
-        name if name.ends_with("_bytes") => format!("{:.0} MB", value / 1e6),
-        name if name.ends_with("_s") && !name.ends_with("_per_s") => format!("{value:.3} s"),
-        name if name.ends_with("_per_s") => format!("{value:.0}/s"),
-        _ => format!("{value:.2}"),
     }
 }
 
@@ -55,33 +43,51 @@ pub(super) async fn run(args: RunArgs) -> Result<u8> {
     let stop = Stop::on_signals(voice)?;
     raise_open_files();
     let (json, options) = (args.json, options(args)?);
-    let report = match run::run(&options, &Told(voice), &stop.draining()).await {
-        Ok(report) => report,
-        Err(Failure::Usage(what)) => return Err(anyhow::anyhow!(what).context(exit::Usage)),
-        Err(failure) => return Err(failure.into()),
-    };
-    let out = options.out;
+    let report = run::run(&options, &Told(voice), &stop.draining()).await.map_err(failed)?;
+    let judged = verdict::judge(&report);
+    let written = report::write(&report, &options.out)?;
     if json {
         render::print_json(&serde_json::to_value(&report)?)?;
     }
-    voice.say(&format!("The report is in {}", out.join(REPORT).display()));
-    Ok(code(&report, voice))
+    tell(&judged, voice);
+    for path in written.iter().filter(|path| path.extension().is_some_and(|kind| kind == "md" || kind == "html")) {
+        voice.say(&format!("The report is in {}", path.display()));
+    }
+    Ok(code(&report, &judged, voice))
 }
 
-fn code(report: &Report, voice: Voice) -> u8 {
+/// What ends a run, with its exit code.
+pub(super) fn failed(failure: Failure) -> anyhow::Error {
+    match failure {
+        Failure::Usage(what) => anyhow::anyhow!(what).context(exit::Usage),
+        failure => failure.into(),
+    }
+}
+
+/// Each verdict, and what led to it.
+fn tell(judged: &Judged, voice: Voice) {
+    for benchmark in &judged.benchmarks {
+        voice.say(&format!("{:<13} {}", benchmark.verdict.word(), benchmark.name));
+        benchmark.why.iter().for_each(|why| voice.say(&format!("              {why}")));
+    }
+    voice.say(&format!("{:<13} all in all", judged.verdict.word()));
+}
+
+fn code(report: &Report, judged: &Judged, voice: Voice) -> u8 {
     if !report.complete {
         voice.warn("interrupted: the report holds what was measured before");
         return exit::FAILED;
     }
-    let repeats = || report.benchmarks.iter().flat_map(|benchmark| &benchmark.repeats);
-    let wrong = repeats().any(|repeat| !repeat.inconclusive.is_empty() || !repeat.ledger.holds());
-    if wrong { exit::FOUND } else { exit::DONE }
+    match judged.verdict {
+        Verdict::Pass | Verdict::Warn => exit::DONE,
+        Verdict::Inconclusive | Verdict::Fail => exit::FOUND,
+    }
 }
 
 fn options(args: RunArgs) -> Result<Options> {
     let program = std::env::current_exe().context("cannot find out what program this is")?;
     Ok(Options {
-        out: args.out.unwrap_or_else(default_out),
+        out: args.out.unwrap_or_else(|| stamped("bench")),
         names: args.names,
         tier: args.tier.into(),
         brokers: args.brokers,
@@ -97,9 +103,9 @@ fn options(args: RunArgs) -> Result<Options> {
     })
 }
 
-/// `./bench-<UTC time>`.
-fn default_out() -> PathBuf {
+/// `./NAME-<UTC time>`.
+pub(super) fn stamped(name: &str) -> PathBuf {
     let now = time::format(SystemClock.now());
     let seconds = now.split('.').next().unwrap_or(&now).replace([':', '-'], "");
-    Path::new(".").join(format!("bench-{seconds}Z"))
+    Path::new(".").join(format!("{name}-{seconds}Z"))
 }

@@ -2,7 +2,7 @@
 
 use crate::figures::{Unit, median, percent, split_workers};
 use crate::model::{Asker, Benchmark, Distribution, Good, Process, Repeat, Target};
-use crate::verdict::{JudgedBenchmark, JudgedTarget, Spread};
+use crate::verdict::{JudgedBenchmark, JudgedTarget, Overruled, Spread};
 
 /// A target as it is written, such as `≥ 1,000/s`.
 pub fn rule(target: &Target) -> String {
@@ -12,6 +12,16 @@ pub fn rule(target: &Target) -> String {
         Good::AtMost => "≤",
     };
     format!("{sign} {}", Unit::of(&target.metric).show(target.value))
+}
+
+/// The verdict of a target; where the run as a whole decided, that one: a PASS beside a lost row misleads.
+pub fn shown_verdict(one: &JudgedBenchmark, judged: &JudgedTarget) -> &'static str {
+    match (one.overruled, judged.verdict) {
+        (_, None) => "–",
+        (None, Some(own)) => own.word(),
+        (Some(Overruled::Ledger), _) => "FAIL (ledger)",
+        (Some(Overruled::Load), _) => "INCONCLUSIVE",
+    }
 }
 
 /// What was measured with its spread, such as `1,250/s (1,190 – 1,300)`.
@@ -49,7 +59,7 @@ pub(super) fn budget_words(of: &JudgedTarget) -> String {
 }
 
 /// What a metric is called.
-pub(super) fn title(metric: &str) -> String {
+pub fn title(metric: &str) -> String {
     let known = match metric {
         "throughput_per_s" => "Throughput",
         "latency_p50_s" => "Latency p50",

@@ -5,8 +5,7 @@ use crate::model::{Asker, Benchmark};
 use crate::report::Told;
 use crate::report::catalogue::HEADLINES;
 use crate::report::escape::html;
-use crate::report::facts::{budget, budget_words, margin, rule, summary, title};
-use crate::report::markdown::shown_verdict;
+use crate::report::facts::{budget, budget_words, margin, rule, shown_verdict, summary, title};
 use crate::verdict::{JudgedBenchmark, JudgedTarget};
 
 /// Every target: what was asked, what was measured.

@@ -8,9 +8,9 @@ pub(in crate::report) use closing::configuration;
 use super::Told;
 use super::catalogue::HEADLINES;
 use super::escape::{code, markdown as text, sentence};
-use super::facts::{budget, margin, rule, summary};
+use super::facts::{budget, margin, rule, shown_verdict, summary};
 use crate::model::{Asker, Tier};
-use crate::verdict::{JudgedBenchmark, JudgedTarget, Overruled};
+use crate::verdict::{JudgedBenchmark, JudgedTarget};
 
 /// The whole document.
 pub(super) fn document(told: &Told<'_>) -> String {
@@ -90,16 +90,6 @@ fn row(one: &JudgedBenchmark, judged: &JudgedTarget) -> String {
                 margin(judged.margin_percent)
             )
         }
-    }
-}
-
-/// The verdict of a target; where the run as a whole decided, that one: a PASS beside a lost row misleads.
-pub(in crate::report) fn shown_verdict(one: &JudgedBenchmark, judged: &JudgedTarget) -> &'static str {
-    match (one.overruled, judged.verdict) {
-        (_, None) => "–",
-        (None, Some(own)) => own.word(),
-        (Some(Overruled::Ledger), _) => "FAIL (ledger)",
-        (Some(Overruled::Load), _) => "INCONCLUSIVE",
     }
 }
 
