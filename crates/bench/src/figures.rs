@@ -65,7 +65,11 @@ impl Unit {
 
     /// A value without its unit.
     pub fn number(self, value: f64) -> String {
-        number(self.scaled(value))
+        let scaled = self.scaled(value);
+        match self {
+            Self::Cores | Self::Share => number((scaled * 10.0).round() / 10.0),
+            _ => number(scaled),
+        }
     }
 
     /// A value with its unit, such as `1,250/s` or `0.34 s`.

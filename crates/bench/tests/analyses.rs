@@ -122,7 +122,7 @@ fn what_is_not_a_pass_is_to_be_dealt_with_at_once() {
         said[1].contains("`offset_commit_behaviour` is FAIL: the ledger does not hold: 1 missing")
             && said[1].contains("keep its data")
     );
-    assert!(said[2].contains("`latency_under_load` is INCONCLUSIVE") && said[2].contains("run it again"), "{said:#?}");
+    assert!(said[2].contains("`latency_under_load` is INCONCLUSIVE") && said[2].contains("Run it again"), "{said:#?}");
     assert!(said[3].contains("`event_ingestion_throughput` is WARN"), "{said:#?}");
     let calm = analysed(&good());
     assert!(

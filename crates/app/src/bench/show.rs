@@ -1,8 +1,8 @@
 //! What is shown of a judged report: the table of verdicts, and the exit code.
 
 use anyhow::Result;
-use longshore_bench::model::{Asker, Report};
-use longshore_bench::report::{Told, rule, summary, title};
+use longshore_bench::model::Report;
+use longshore_bench::report::{Told, required, rule, shown_verdict, summary, title};
 use longshore_bench::verdict::{JudgedBenchmark, JudgedTarget, Verdict};
 use serde_json::{Value, json};
 
@@ -12,10 +12,8 @@ use crate::{exit, render};
 pub(super) fn table(told: &Told<'_>) -> String {
     let mut table = render::table(["benchmark", "metric", "target", "measured", "margin", "verdict"]);
     for one in &told.judged.benchmarks {
-        table.add_rows(
-            one.targets.iter().filter(|target| target.target.from == Asker::Requirement).map(|target| row(one, target)),
-        );
-        if !one.targets.iter().any(|target| target.target.from == Asker::Requirement) {
+        table.add_rows(required(one).map(|target| row(one, target)));
+        if required(one).next().is_none() {
             let cells = [one.name.as_str(), "correctness", "ledger holds", "", "", one.verdict.word()];
             table.add_row(cells.map(render::harmless));
         }
@@ -30,13 +28,15 @@ pub(super) fn table(told: &Told<'_>) -> String {
 fn row(one: &JudgedBenchmark, judged: &JudgedTarget) -> [String; 6] {
     let metric = &judged.target.metric;
     let margin = judged.margin_percent.map(|margin| format!("{margin:+.1} %")).unwrap_or_default();
-    let cells =
-        [one.name.clone(), title(metric), rule(&judged.target), summary(metric, judged.measured), margin, verdict(one, judged)];
+    let cells = [
+        one.name.clone(),
+        title(metric),
+        rule(&judged.target),
+        summary(metric, judged.measured),
+        margin,
+        shown_verdict(one, judged).to_owned(),
+    ];
     cells.map(|cell| render::harmless(&cell))
-}
-
-fn verdict(one: &JudgedBenchmark, judged: &JudgedTarget) -> String {
-    longshore_bench::report::shown_verdict(one, judged).to_owned()
 }
 
 /// Verdicts and conclusions for programs.

@@ -13,27 +13,33 @@ type Limits = [(String, Limit)];
 
 /// Stages that limit, each with the benchmarks that it limits.
 pub(super) fn bottlenecks(judged: &Judged, seen: &[Evidence<'_>], limits: &Limits) -> Vec<Finding> {
-    let mut by_stage: BTreeMap<(&str, Cause), Vec<(&str, &Limit)>> = BTreeMap::new();
-    for (name, limit) in limits.iter().filter(|(_, limit)| limit.cause != Cause::Schedule) {
-        by_stage.entry((&limit.stage, limit.cause)).or_default().push((name, limit));
+    let mut by_stage: BTreeMap<(&str, Cause), Vec<(&Evidence<'_>, &Limit)>> = BTreeMap::new();
+    for one in seen {
+        let limit = limits.iter().find(|(name, _)| *name == one.benchmark.name).map(|(_, limit)| limit);
+        if let Some(limit) = limit.filter(|limit| limit.cause != Cause::Schedule) {
+            by_stage.entry((&limit.stage, limit.cause)).or_default().push((one, limit));
+        }
     }
-    by_stage.into_iter().map(|((stage, cause), of)| bottleneck(judged, seen, stage, cause, &of)).collect()
+    by_stage.into_iter().map(|((stage, cause), of)| bottleneck(judged, stage, cause, &of)).collect()
 }
 
-fn bottleneck(judged: &Judged, seen: &[Evidence<'_>], stage: &str, cause: Cause, of: &[(&str, &Limit)]) -> Finding {
-    let each: Vec<String> = of.iter().map(|(name, limit)| format!("`{name}` ({})", limit.figures)).collect();
-    let effect = |name: &str| {
-        let one = seen.iter().find(|one| one.benchmark.name == name)?;
+/// One stage with one cause, told by the benchmark with the most messages.
+fn bottleneck(judged: &Judged, stage: &str, cause: Cause, of: &[(&Evidence<'_>, &Limit)]) -> Finding {
+    let names: Vec<String> = of.iter().map(|(one, _)| format!("`{}`", one.benchmark.name)).collect();
+    let clearest = of.iter().max_by_key(|(one, _)| one.benchmark.load.messages);
+    let figures = clearest.map(|(one, limit)| format!(". In `{}`: {}", one.benchmark.name, limit.figures)).unwrap_or_default();
+    let effect = |(one, _): &(&Evidence<'_>, &Limit)| {
+        let name = &one.benchmark.name;
         let verdict = judged.of(name).map_or("", |judged| judged.verdict.word());
-        Some(format!("`{name}` does {}: {verdict}", Unit::PerSecond.show(one.throughput_per_s)))
+        format!("`{name}` does {}: {verdict}", Unit::PerSecond.show(one.throughput_per_s))
     };
     let mut rules: Vec<&'static str> = of.iter().flat_map(|(_, limit)| limit.rules.iter().copied()).collect();
     rules.sort_unstable();
     rules.dedup();
     Finding {
         about: stage.to_owned(),
-        text: format!("limits by {}: {}", cause.words(), each.join("; ")),
-        effect: of.iter().filter_map(|(name, _)| effect(name)).collect::<Vec<_>>().join("; "),
+        text: format!("{} limits {}{figures}", cause.words(), names.join(", ")),
+        effect: of.iter().map(effect).collect::<Vec<_>>().join("; "),
         answer: mitigation(stage, cause),
         rules,
     }
@@ -51,11 +57,13 @@ fn mitigation(stage: &str, cause: Cause) -> String {
 
 /// What could be won, by O1 to O4.
 pub(super) fn opportunities(report: &Report, judged: &Judged, seen: &[Evidence<'_>], limits: &Limits) -> Vec<Finding> {
-    let unpaced = seen.iter().filter(|one| one.benchmark.load.rate_per_s.is_none() && one.benchmark.load.of == "events");
-    let widest = unpaced
-        .max_by_key(|one| one.benchmark.load.messages)
-        .or_else(|| seen.iter().max_by_key(|one| one.benchmark.load.messages));
-    let latency = seen.iter().filter(|one| !one.stage_mean_s.is_empty()).max_by_key(|one| one.benchmark.load.messages);
+    // The chain at work tells more than one stage alone, and that more than a schedule that is met.
+    let widest = seen.iter().max_by_key(|one| {
+        let load = &one.benchmark.load;
+        (one.busy.len(), load.rate_per_s.is_none(), load.messages)
+    });
+    let by_schedule = seen.iter().filter(|one| one.benchmark.load.rate_per_s.is_some());
+    let latency = by_schedule.max_by_key(|one| (one.stage_mean_s.len(), one.benchmark.load.messages));
     let mut found: Vec<Finding> = Vec::new();
     found.extend(widest.and_then(|one| dearest(one, limits)));
     found.extend(widest.and_then(helpers));
@@ -251,10 +259,12 @@ fn deal_with(one: &JudgedBenchmark, limits: &Limits) -> Advice {
         limits.iter().find(|(name, _)| *name == one.name).map(|(_, limit)| limit).filter(|limit| limit.cause != Cause::Schedule);
     let ledger = one.why.iter().any(|why| why.contains("ledger"));
     let (then, more) = match (one.verdict, limit) {
-        (Verdict::Fail, _) if ledger => ("this is a fault, not slowness: keep its data and report it".to_owned(), vec![]),
-        (Verdict::Inconclusive, _) => ("run it again on a calmer machine, or with the load from another one".to_owned(), vec![]),
-        (_, Some(limit)) => (format!("{}: {}", limit.words(), mitigation(&limit.stage, limit.cause)), limit.rules.clone()),
-        (_, None) => ("no stage is saturated: look at its stages' latencies".to_owned(), vec!["Q4"]),
+        (Verdict::Fail, _) if ledger => ("This is a fault, not slowness: keep its data and report it".to_owned(), vec![]),
+        (Verdict::Inconclusive, _) => ("Run it again on a calmer machine, or with the load from another one".to_owned(), vec![]),
+        (_, Some(limit)) => {
+            (format!("Limited by {}: {}", limit.words(), mitigation(&limit.stage, limit.cause)), limit.rules.clone())
+        }
+        (_, None) => ("No stage is saturated: look at its stages' latencies".to_owned(), vec!["Q4"]),
     };
     let rules = ["A1"].into_iter().chain(more).collect();
     Advice { text: format!("`{}` is {}: {}. {then}.", one.name, one.verdict.word(), one.why.join("; ")), rules }

@@ -17,7 +17,7 @@ pub struct Evidence<'a> {
     pub cores: f64,
     /// Messages a second.
     pub throughput_per_s: f64,
-    /// Messages before each stage, the mean over the measured part.
+    /// Messages before each stage that somebody works on, the mean over the measured part.
     pub lag: BTreeMap<String, f64>,
     /// Of each role under test: the share of a core that its busiest process took, on average.
     pub busy: BTreeMap<String, f64>,
@@ -48,14 +48,14 @@ impl<'a> Evidence<'a> {
             benchmark,
             cores: f64::from(report.environment.cores.max(1)),
             throughput_per_s,
-            lag: over(&mean_lag),
+            lag: over(&mean_lag).into_iter().filter(|(stage, _)| works(benchmark, stage)).collect(),
             busy: over(&|repeat| by_role(repeat, |one| one.worker, f64::max, |one| one.cpu_mean)),
             cores_taken: over(&|repeat| by_role(repeat, |_| true, |a, b| a + b, |one| one.cpu_mean)),
             cpu_s_per_1000: over(&|repeat| by_role(repeat, |one| one.worker, |a, b| a + b, |one| one.cpu_s * 1_000.0 / messages)),
             helpers,
             machine_busy: median(benchmark.repeats.iter().filter_map(machine_busy).collect()),
             stage_mean_s: over(&|repeat| repeat.stage_latency.iter().map(|(stage, seen)| (stage.clone(), seen.mean_s)).collect()),
-            in_flight: in_flight(report),
+            in_flight: benchmark.in_flight.map(f64::from),
         })
     }
 
@@ -110,6 +110,11 @@ fn mean_lag(repeat: &Repeat) -> BTreeMap<String, f64> {
     sums.into_iter().filter_map(|(stage, lags)| mean(lags).map(|mean| (stage, mean))).collect()
 }
 
+/// Whether somebody reads what waits before a stage: behind a stage that is measured alone, messages wait for nobody.
+fn works(benchmark: &Benchmark, stage: &str) -> bool {
+    benchmark.workers.is_empty() || [stage, "all"].iter().any(|role| benchmark.workers.contains_key(*role))
+}
+
 fn machine_busy(repeat: &Repeat) -> Option<f64> {
     mean(measured(repeat).map(|sample| sample.machine_busy))
 }
@@ -136,9 +141,4 @@ fn medians(repeats: impl Iterator<Item = BTreeMap<String, f64>>) -> BTreeMap<Str
         values.entry(name).or_default().push(value);
     }
     values.into_iter().filter_map(|(name, values)| median(values).map(|median| (name, median))).collect()
-}
-
-fn in_flight(report: &Report) -> Option<f64> {
-    let named = report.settings.values.iter().find(|(name, _)| name.replace([' ', '-'], "_").contains("in_flight"));
-    named.and_then(|(_, value)| value.trim().parse().ok())
 }

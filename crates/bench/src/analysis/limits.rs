@@ -39,7 +39,7 @@ impl Limit {
     /// In a few words, such as `download (the machine's processor)`.
     pub fn words(&self) -> String {
         match self.cause {
-            Cause::Schedule => "none: the load was met".to_owned(),
+            Cause::Schedule => "none, the load was met".to_owned(),
             cause => format!("{} ({})", self.stage, cause.words()),
         }
     }

@@ -11,7 +11,7 @@ mod scaling;
 use serde::Serialize;
 
 use crate::model::Report;
-use crate::verdict::Judged;
+use crate::verdict::{Judged, Overruled};
 
 pub use evidence::Evidence;
 pub use limits::{Cause, Limit};
@@ -148,8 +148,10 @@ impl Analysis {
 
 /// Concludes from a report and its verdicts.
 pub fn analyse(report: &Report, judged: &Judged) -> Analysis {
-    let seen: Vec<Evidence<'_>> = report.benchmarks.iter().filter_map(|benchmark| Evidence::of(report, benchmark)).collect();
+    let mut seen: Vec<Evidence<'_>> = report.benchmarks.iter().filter_map(|benchmark| Evidence::of(report, benchmark)).collect();
     let limits: Vec<(String, Limit)> = seen.iter().map(|one| (one.benchmark.name.clone(), limits::limit(one))).collect();
+    // A run that says nothing has its limit shown, but nothing follows from it.
+    seen.retain(|one| judged.of(&one.benchmark.name).is_some_and(|judged| judged.overruled != Some(Overruled::Load)));
     let opportunities = advice::opportunities(report, judged, &seen, &limits);
     Analysis {
         bottlenecks: advice::bottlenecks(judged, &seen, &limits),

@@ -3,15 +3,21 @@
 /// As it is shown in Markdown: what would be markup or a new line is spelled.
 pub(super) fn markdown(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
+    let mut before = ' ';
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        // An underscore inside a word, as in a metric's name, is none of emphasis.
+        let inside = before.is_alphanumeric() && rest.peek().is_some_and(|next| next.is_alphanumeric());
         match c {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '&' => escaped.push_str("&amp;"),
+            '_' if inside => escaped.push(c),
             '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '!' | '~' => escaped.extend(['\\', c]),
             c if c.is_control() => escaped.push(' '),
             c => escaped.push(c),
         }
+        before = c;
     }
     escaped
 }
@@ -73,13 +79,14 @@ mod tests {
         let hostile = "<script>a|b`c`\n# [x](y) & \"q\" 'p'";
         assert_eq!(html(hostile), "&lt;script&gt;a|b`c` # [x](y) &amp; &quot;q&quot; &#39;p&#39;");
         assert_eq!(markdown(hostile), "&lt;script&gt;a\\|b\\`c\\` \\# \\[x\\](y) &amp; \"q\" 'p'");
+        assert_eq!(markdown("_a_b_ c_"), "\\_a_b\\_ c\\_");
         assert_eq!(code("a`|\n<b>"), "`a \\| <b>`");
         assert_eq!(block("``` \u{1b}[2J"), "'''  [2J");
     }
 
     #[test]
     fn names_in_sentences_are_code() {
-        assert_eq!(sentence("see `a_b` and c_d"), "see `a_b` and c\\_d");
+        assert_eq!(sentence("see `a_b` and c_d"), "see `a_b` and c_d");
         assert_eq!(html_sentence("see `a<b` & c"), "see <code>a&lt;b</code> &amp; c");
         assert_eq!(sentence("an odd ` one"), "an odd \\` one");
     }

@@ -41,14 +41,36 @@ pub(super) fn margin(margin: Option<f64>) -> String {
     margin.map_or_else(|| "–".to_owned(), percent)
 }
 
-/// The own budget beside a requirement, such as `< 1 s: met, +42 %`.
-pub(super) fn budget(judged: &JudgedBenchmark, metric: &str) -> Option<String> {
-    let of = judged.targets.iter().find(|one| one.target.from == Asker::Budget && one.target.metric == metric)?;
-    Some(budget_words(of))
+/// The own budgets beside a target: that of its metric; beside the first target also those that stand beside none.
+pub(super) fn budgets(judged: &JudgedBenchmark, metric: &str) -> String {
+    let of_budget = |one: &&JudgedTarget| one.target.from == Asker::Budget;
+    let required = |metric: &str| required(judged).any(|one| one.target.metric == metric);
+    let first = required_metric(judged) == metric;
+    let own = judged.targets.iter().filter(of_budget).filter(|one| one.target.metric == metric).map(budget_words);
+    let others = judged
+        .targets
+        .iter()
+        .filter(of_budget)
+        .filter(|one| first && one.target.metric != metric && !required(&one.target.metric));
+    let others = others.map(|one| {
+        format!("{} {} ({})", title(&one.target.metric), budget_words(one), summary(&one.target.metric, one.measured))
+    });
+    let all: Vec<String> = own.chain(others).collect();
+    if all.is_empty() { "–".to_owned() } else { all.join("; ") }
 }
 
-/// A budget in words.
-pub(super) fn budget_words(of: &JudgedTarget) -> String {
+/// The targets that make the verdict.
+pub fn required(judged: &JudgedBenchmark) -> impl Iterator<Item = &JudgedTarget> {
+    judged.targets.iter().filter(|one| one.target.from == Asker::Requirement)
+}
+
+/// The metric of the first of them; empty without any.
+fn required_metric(judged: &JudgedBenchmark) -> &str {
+    required(judged).next().map_or("", |one| one.target.metric.as_str())
+}
+
+/// A budget in words, such as `< 1 s: met, +42 %`.
+fn budget_words(of: &JudgedTarget) -> String {
     let rule = rule(&of.target);
     match (of.measured, of.margin_percent) {
         (None, _) => format!("{rule}: not measured"),
@@ -139,7 +161,8 @@ pub(super) struct Role {
 
 /// The roles of a benchmark: those under test first, by name.
 pub(super) fn roles(benchmark: &Benchmark) -> Vec<Role> {
-    let all = benchmark.repeats.iter().flat_map(|repeat| &repeat.processes);
+    // What was started after the measured part was never sampled.
+    let all = benchmark.repeats.iter().flat_map(|repeat| &repeat.processes).filter(|process| process.rss_peak_bytes > 0);
     let mut names: Vec<(bool, &str)> = all.map(|process| (!process.worker, process.role.as_str())).collect();
     names.sort_unstable();
     names.dedup();

@@ -28,7 +28,7 @@ use crate::model::{Report, SCHEMA};
 use crate::verdict::{Judged, judge};
 
 pub use dashboard::{Entry, entries};
-pub use facts::{rule, shown_verdict, summary, title};
+pub use facts::{required, rule, shown_verdict, summary, title};
 
 /// The name of the raw report in its directory.
 pub const RAW: &str = "report.json";

@@ -260,6 +260,7 @@ fn empty(spec: &Spec, options: &Options) -> Benchmark {
         load: drive::load(spec, options),
         targets: spec.targets(),
         workers,
+        in_flight: Some(spec.cast.in_flight),
         repeats: Vec::new(),
     }
 }

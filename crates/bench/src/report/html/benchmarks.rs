@@ -32,7 +32,7 @@ fn section(told: &Told<'_>, at: usize, one: &Benchmark) -> String {
         .map(|judged| format!("<dt>Why</dt><dd>{}</dd>", html(&judged.why.join("; "))));
     let limit = told.analysis.limit_of(&one.name).map_or("nothing was measured".to_owned(), |limit| {
         let rules = limit.rules.join(", ");
-        format!("{}. {} <span class=\"dim\">(rule {rules})</span>", html_sentence(&limit.words()), html_sentence(&limit.figures))
+        format!("{}: {} <span class=\"dim\">(rule {rules})</span>", html_sentence(&limit.words()), html_sentence(&limit.figures))
     });
     format!(
         "<section id=\"b{at}\">\n<h3>{} {}</h3>\n<p>{}</p>\n<dl><dt>Name</dt><dd><code>{}</code></dd><dt>Load</dt><dd>{}</dd>\

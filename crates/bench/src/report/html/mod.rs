@@ -64,7 +64,12 @@ fn table(caption: &str, head: &[&str], numbers: &[usize], rows: &[Vec<String>]) 
     let class = |at: usize| if numbers.contains(&at) { " class=\"n\"" } else { "" };
     let heads: String =
         head.iter().enumerate().map(|(at, name)| format!("<th scope=\"col\"{}>{}</th>", class(at), html(name))).collect();
-    let cell = |(at, cell): (usize, &String)| format!("<td{} data-of=\"{}\">{cell}</td>", class(at), html(head[at]));
+    let of = |at: usize| html(head[at].split(" (").next().unwrap_or_default());
+    let cell = |(at, cell): (usize, &String)| match (cell.as_str(), numbers.contains(&at)) {
+        ("–", false) => format!("<td class=\"none\" data-of=\"{}\">–</td>", of(at)),
+        ("–", true) => format!("<td class=\"n none\" data-of=\"{}\">–</td>", of(at)),
+        _ => format!("<td{} data-of=\"{}\">{cell}</td>", class(at), of(at)),
+    };
     let row = |row: &Vec<String>| format!("<tr>{}</tr>\n", row.iter().enumerate().map(cell).collect::<String>());
     format!(
         "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{label}\"><table aria-label=\"{label}\">\n<thead><tr>{heads}</tr></thead>\n\

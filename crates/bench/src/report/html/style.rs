@@ -40,7 +40,7 @@ svg text.marked{fill:var(--fail);font-weight:600}.warm{fill:var(--soft)}
 details{margin:.6rem 0}summary{cursor:pointer;color:var(--link)}
 @media (max-width:44rem){thead{position:absolute;left:-999rem}tr{display:block;border-bottom:2px solid var(--line);padding:.4rem 0}
 td,td.n{display:grid;grid-template-columns:38% 1fr;gap:.5rem;text-align:left;white-space:normal;border:0;padding:.1rem 0}
-td::before{content:attr(data-of);color:var(--dim)}td>*{justify-self:start}}
+td::before{content:attr(data-of);color:var(--dim)}td>*{justify-self:start}td.none{display:none}}
 @media (max-width:36rem){dl{grid-template-columns:1fr}dd{margin-bottom:.4rem}body{padding:.5rem .7rem 3rem}}
 @media print{body{max-width:none}figure{break-inside:avoid}}
 ";

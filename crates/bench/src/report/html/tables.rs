@@ -1,11 +1,11 @@
 //! The tables of verdicts.
 
 use super::{badge, table};
-use crate::model::{Asker, Benchmark};
+use crate::model::Benchmark;
 use crate::report::Told;
 use crate::report::catalogue::HEADLINES;
 use crate::report::escape::html;
-use crate::report::facts::{budget, budget_words, margin, rule, shown_verdict, summary, title};
+use crate::report::facts::{budgets, margin, required, rule, shown_verdict, summary, title};
 use crate::verdict::{JudgedBenchmark, JudgedTarget};
 
 /// Every target: what was asked, what was measured.
@@ -20,25 +20,13 @@ pub(super) fn verdicts(told: &Told<'_>) -> String {
 }
 
 fn of_benchmark(at: usize, one: &JudgedBenchmark) -> Vec<Vec<String>> {
-    let required = |metric: &str| one.targets.iter().any(|t| t.target.from == Asker::Requirement && t.target.metric == metric);
-    let shown = one.targets.iter().filter(|t| t.target.from == Asker::Requirement || !required(&t.target.metric));
-    let mut rows: Vec<Vec<String>> = shown.map(|target| row(at, one, target)).collect();
-    if !one.targets.iter().any(|target| target.target.from == Asker::Requirement) {
-        let dash = || "–".to_owned();
-        rows.insert(
-            0,
-            vec![
-                link(at, one),
-                "correctness".to_owned(),
-                "ledger holds".to_owned(),
-                dash(),
-                dash(),
-                badge(one.verdict.word(), ""),
-                dash(),
-            ],
-        );
+    let rows: Vec<Vec<String>> = required(one).map(|target| row(at, one, target)).collect();
+    if !rows.is_empty() {
+        return rows;
     }
-    rows
+    let [dash, none] = ["–", "–"].map(str::to_owned);
+    let (verdict, budgets) = (badge(one.verdict.word(), ""), html(&budgets(one, "")));
+    vec![vec![link(at, one), "correctness".to_owned(), "ledger holds".to_owned(), dash, none, verdict, budgets]]
 }
 
 fn link(at: usize, one: &JudgedBenchmark) -> String {
@@ -47,20 +35,15 @@ fn link(at: usize, one: &JudgedBenchmark) -> String {
 
 fn row(at: usize, one: &JudgedBenchmark, judged: &JudgedTarget) -> Vec<String> {
     let metric = &judged.target.metric;
-    let (name, title, measured) = (link(at, one), html(&title(metric)), html(&summary(metric, judged.measured)));
-    let dash = || "–".to_owned();
-    match judged.target.from {
-        Asker::Budget => vec![name, title, dash(), measured, dash(), dash(), html(&budget_words(judged))],
-        Asker::Requirement => vec![
-            name,
-            title,
-            html(&rule(&judged.target)),
-            measured,
-            margin(judged.margin_percent),
-            badge(shown_verdict(one, judged), ""),
-            budget(one, metric).map_or_else(dash, |budget| html(&budget)),
-        ],
-    }
+    vec![
+        link(at, one),
+        html(&title(metric)),
+        html(&rule(&judged.target)),
+        html(&summary(metric, judged.measured)),
+        margin(judged.margin_percent),
+        badge(shown_verdict(one, judged), ""),
+        html(&budgets(one, metric)),
+    ]
 }
 
 /// The requirements' own table.

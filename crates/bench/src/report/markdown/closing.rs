@@ -29,7 +29,7 @@ pub(super) fn analysis(told: &Told<'_>) -> String {
             text(&one.answer)
         )
     };
-    let none = if told.report.benchmarks.is_empty() { "Nothing was measured." } else { "None: every load was met." };
+    let none = "None that a conclusive benchmark shows.";
     format!(
         "## Performance Analysis\n\nEvery conclusion cites the rules that it stands on; they are listed in the appendix.\n\n\
          ### Bottlenecks Identified\n\n{}\n\n### Optimization Opportunities\n\n{}\n\n### Scalability Assessment\n\n\

@@ -8,8 +8,8 @@ pub(in crate::report) use closing::configuration;
 use super::Told;
 use super::catalogue::HEADLINES;
 use super::escape::{code, markdown as text, sentence};
-use super::facts::{budget, margin, rule, shown_verdict, summary};
-use crate::model::{Asker, Tier};
+use super::facts::{budgets, margin, required, rule, shown_verdict, summary, title};
+use crate::model::Tier;
 use crate::verdict::{JudgedBenchmark, JudgedTarget};
 
 /// The whole document.
@@ -63,34 +63,32 @@ fn note(one: &JudgedBenchmark) -> String {
     format!("- {} is {}: {}", code(&one.name), one.verdict.word(), text(&one.why.join("; ")))
 }
 
-/// A row for each requirement, then one for each budget that stands beside none. Correctness counts where nothing is asked.
+/// A row for each requirement. Correctness counts where nothing is asked.
 fn rows(one: &JudgedBenchmark) -> Vec<String> {
-    let required = |metric: &str| one.targets.iter().any(|t| t.target.from == Asker::Requirement && t.target.metric == metric);
-    let shown = one.targets.iter().filter(|t| t.target.from == Asker::Requirement || !required(&t.target.metric));
-    let mut rows: Vec<String> = shown.map(|target| row(one, target)).collect();
-    if !one.targets.iter().any(|target| target.target.from == Asker::Requirement) {
-        rows.insert(0, format!("| {} | correctness | ledger holds | – | – | {} | – |", code(&one.name), one.verdict.word()));
+    let rows: Vec<String> = required(one).map(|target| row(one, target)).collect();
+    match rows.is_empty() {
+        true => vec![format!(
+            "| {} | correctness | ledger holds | – | – | {} | {} |",
+            code(&one.name),
+            one.verdict.word(),
+            budgets(one, "")
+        )],
+        false => rows,
     }
-    rows
 }
 
 fn row(one: &JudgedBenchmark, judged: &JudgedTarget) -> String {
     let metric = &judged.target.metric;
-    let name = code(&one.name);
-    let measured = summary(metric, judged.measured);
-    let title = text(&super::facts::title(metric));
-    match judged.target.from {
-        Asker::Budget => format!("| {name} | {title} | – | {measured} | – | – | {} |", super::facts::budget_words(judged)),
-        Asker::Requirement => {
-            let word = shown_verdict(one, judged);
-            let budget = budget(one, metric).unwrap_or_else(|| "–".to_owned());
-            format!(
-                "| {name} | {title} | {} | {measured} | {} | {word} | {budget} |",
-                rule(&judged.target),
-                margin(judged.margin_percent)
-            )
-        }
-    }
+    format!(
+        "| {} | {} | {} | {} | {} | {} | {} |",
+        code(&one.name),
+        text(&title(metric)),
+        rule(&judged.target),
+        summary(metric, judged.measured),
+        margin(judged.margin_percent),
+        shown_verdict(one, judged),
+        text(&budgets(one, metric))
+    )
 }
 
 fn overview(told: &Told<'_>) -> String {
@@ -121,7 +119,7 @@ fn targets(told: &Told<'_>) -> String {
                 summary(line.metric, target.measured),
                 margin(target.margin_percent),
                 shown_verdict(one, target),
-                budget(one, line.metric).unwrap_or_else(|| "–".to_owned()),
+                text(&budgets(one, line.metric)),
             ),
             _ => ("not run".to_owned(), "–".to_owned(), "–", "–".to_owned()),
         };

@@ -66,7 +66,7 @@ fn measured(told: &Told<'_>, one: &Benchmark, heading: &str, lines: &[Line]) -> 
         format!("**Results**: {many}\n```\n{}\n\nStatus: {word}\n```", figures.join("\n")),
     ];
     parts.push(told.analysis.limit_of(&one.name).map_or("**Limited by**: nothing was measured".to_owned(), |limit| {
-        format!("**Limited by**: {}. {} _(rule {})_", sentence(&limit.words()), sentence(&limit.figures), limit.rules.join(", "))
+        format!("**Limited by**: {}: {} _(rule {})_", sentence(&limit.words()), sentence(&limit.figures), limit.rules.join(", "))
     }));
     parts.push(format!("**Ledger**: {}", text(&ledger(one))));
     parts.extend(inconclusive(one));
