@@ -29,6 +29,8 @@ use crate::world::{LogAt, Wanted, World};
 
 /// Messages that come before what is measured: groups are joined, connections open.
 pub(super) const WARM_UP: u64 = 300;
+/// The longest name of a run that leaves room for that of a plan.
+const RUN: usize = 31;
 /// How often what is awaited is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 /// The longest wait in which nothing new comes.
@@ -182,7 +184,7 @@ impl<'a> Session<'a> {
             to: self.target()?,
             source: self.world.source().to_owned(),
             kind,
-            run: format!("{}{name}", &self.run[self.run.len().saturating_sub(24)..]),
+            run: format!("{}{name}", &self.run[self.run.len().saturating_sub(RUN)..]),
             first: 0,
             count,
             rate_per_s,

@@ -62,9 +62,7 @@ async fn scaled_to(context: &Context<'_>, spec: &Spec, count: u32) -> Result<Rep
     let sent = stage::alone(&mut session, spec, messages).await?;
     session.records(&counter, WARM_UP + sent.generator.sent).await?;
     session.sampler.finish();
-    let mut ends: Vec<i64> = look.records(&topic).await?.values().map(|record| record.at_us).collect();
-    ends.retain(|at| *at >= sent.started_us);
-    ends.sort_unstable();
+    let ends = stage::appended(&look, &topic).await?;
     let mut course = course(&session, warm_up_s, sent, ends.last().copied().unwrap_or(0)).await?;
     course.steady_per_s = metrics::steady(&ends);
     session.start(Role::Record).await?;
