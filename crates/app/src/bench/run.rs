@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use longshore_bench::failure::Failure;
+use longshore_bench::figures::Unit;
 use longshore_bench::model::{Benchmark, Report};
 use longshore_bench::process::Binary;
-use longshore_bench::run::{self, News, Options, REPORT};
+use longshore_bench::report;
+use longshore_bench::run::{self, News, Options};
+use longshore_bench::verdict::{self, Judged, Verdict};
 use longshore_core::time;
 use longshore_stages::ports::{Clock, SystemClock};
 
@@ -26,27 +29,12 @@ impl News for Told {
 
     fn ended(&self, benchmark: &Benchmark) {
         for repeat in &benchmark.repeats {
-            let figures = benchmark.targets.iter().filter_map(|target| {
-                let value = repeat.metrics.get(&target.metric)?;
-                Some(format!("{} {}", target.metric, shown(&target.metric, *value)))
-            });
-            let mut figures: Vec<String> = figures.collect();
+            let shown = |metric: &str| Some(format!("{metric} {}", Unit::of(metric).show(*repeat.metrics.get(metric)?)));
+            let mut figures: Vec<String> = benchmark.targets.iter().filter_map(|target| shown(&target.metric)).collect();
+            figures.sort_unstable();
             figures.dedup();
-            self.0.say(&format!("  {}: {}", benchmark.name, figures.join(", ")));
-            repeat.inconclusive.iter().for_each(|why| self.0.warn(&format!("{}: it says nothing: {why}", benchmark.name)));
-            if !repeat.ledger.holds() {
-                self.0.warn(&format!("{}: the ledger is wrong: {:?}", benchmark.name, repeat.ledger));
-            }
+            self.0.say(&format!("  {}", figures.join(", ")));
         }
-    }
-}
-
-fn shown(metric: &str, value: f64) -> String {
-    match metric {
-        name if name.ends_with("_bytes") => format!("{:.0} MB", value / 1e6),
-        name if name.ends_with("_s") && !name.ends_with("_per_s") => format!("{value:.3} s"),
-        name if name.ends_with("_per_s") => format!("{value:.0}/s"),
-        _ => format!("{value:.2}"),
     }
 }
 
@@ -60,22 +48,36 @@ pub(super) async fn run(args: RunArgs) -> Result<u8> {
         Err(Failure::Usage(what)) => return Err(anyhow::anyhow!(what).context(exit::Usage)),
         Err(failure) => return Err(failure.into()),
     };
-    let out = options.out;
+    let judged = verdict::judge(&report);
+    let written = report::write(&report, &options.out)?;
     if json {
         render::print_json(&serde_json::to_value(&report)?)?;
     }
-    voice.say(&format!("The report is in {}", out.join(REPORT).display()));
-    Ok(code(&report, voice))
+    tell(&judged, voice);
+    for path in written.iter().filter(|path| path.extension().is_some_and(|kind| kind == "md" || kind == "html")) {
+        voice.say(&format!("The report is in {}", path.display()));
+    }
+    Ok(code(&report, &judged, voice))
 }
 
-fn code(report: &Report, voice: Voice) -> u8 {
+/// Each verdict, and what led to it.
+fn tell(judged: &Judged, voice: Voice) {
+    for benchmark in &judged.benchmarks {
+        voice.say(&format!("{:<13} {}", benchmark.verdict.word(), benchmark.name));
+        benchmark.why.iter().for_each(|why| voice.say(&format!("              {why}")));
+    }
+    voice.say(&format!("{:<13} all in all", judged.verdict.word()));
+}
+
+fn code(report: &Report, judged: &Judged, voice: Voice) -> u8 {
     if !report.complete {
         voice.warn("interrupted: the report holds what was measured before");
         return exit::FAILED;
     }
-    let repeats = || report.benchmarks.iter().flat_map(|benchmark| &benchmark.repeats);
-    let wrong = repeats().any(|repeat| !repeat.inconclusive.is_empty() || !repeat.ledger.holds());
-    if wrong { exit::FOUND } else { exit::DONE }
+    match judged.verdict {
+        Verdict::Pass | Verdict::Warn => exit::DONE,
+        Verdict::Inconclusive | Verdict::Fail => exit::FOUND,
+    }
 }
 
 fn options(args: RunArgs) -> Result<Options> {

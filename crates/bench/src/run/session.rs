@@ -55,13 +55,16 @@ pub(crate) struct Session<'a> {
     numbers: BTreeMap<Role, u32>,
     run: String,
     slowing: Option<Slowing>,
+    /// Whether the measured part has begun.
+    begun: bool,
     /// What workers said that did not end well when asked.
     pub(super) complaints: Vec<String>,
 }
 
 /// A load on its way.
 pub(super) struct Sending {
-    pub(super) plan: GeneratorPlan,
+    plan: GeneratorPlan,
+    phase: Phase,
     part: Part,
     process: GeneratorProcess,
 }
@@ -118,6 +121,7 @@ impl<'a> Session<'a> {
             numbers: BTreeMap::new(),
             run,
             slowing: None,
+            begun: false,
             complaints: Vec::new(),
         };
         session.watch_helpers();
@@ -220,7 +224,7 @@ impl<'a> Session<'a> {
         let name = if phase == Phase::Measured { "generator" } else { "generator of the warm-up" };
         self.sampler.watch(Watched { name: name.into(), role: "generator".into(), worker: false, pid: process.pid() });
         self.sending.lock().unwrap_or_else(PoisonError::into_inner).push(process.course());
-        Ok(Sending { plan, part, process })
+        Ok(Sending { plan, phase, part, process })
     }
 
     /// What a test of the suite lets go wrong.
@@ -234,7 +238,7 @@ impl<'a> Session<'a> {
         plan
     }
 
-    /// Waits until a load has begun, and notes when.
+    /// Waits until a load has begun, and notes when: with it the measured part begins, unless it has.
     pub(super) async fn started(&mut self, sending: &mut Sending) -> Result<(), Failure> {
         let mut course = sending.process.course();
         let (follow, workers) = (&self.follow, &mut self.workers);
@@ -246,8 +250,13 @@ impl<'a> Session<'a> {
                 () = tokio::time::sleep(LOOK) => check(workers, follow)?,
             }
         };
-        if let Some(at) = began {
-            follow.accounts(|accounts| accounts.started(sending.part, at));
+        let Some(at) = began else { return Ok(()) };
+        follow.accounts(|accounts| accounts.started(sending.part, at));
+        if sending.phase == Phase::Measured && !std::mem::replace(&mut self.begun, true) {
+            // A schedule begins a moment after the connection stands.
+            let until = u64::try_from(at - super::now_us()).unwrap_or(0);
+            tokio::time::sleep(Duration::from_micros(until)).await;
+            self.sampler.begin();
         }
         Ok(())
     }
@@ -255,7 +264,7 @@ impl<'a> Session<'a> {
     /// Waits until all messages of a load are sent.
     pub(super) async fn sent(&mut self, mut sending: Sending) -> Result<Sent, Failure> {
         self.started(&mut sending).await?;
-        let Sending { plan, part, process } = sending;
+        let Sending { plan, part, process, .. } = sending;
         let (follow, workers) = (&self.follow, &mut self.workers);
         let mut done = std::pin::pin!(process.done());
         let (generator, started_us) = loop {
@@ -302,11 +311,10 @@ impl<'a> Session<'a> {
         self.records(counter, WARM_UP).await
     }
 
-    /// The measured part begins.
-    pub(super) async fn begin(&mut self) -> Result<(), Failure> {
-        self.origin.reset().await?;
+    /// The measured part begins, whatever is sent.
+    pub(super) fn begin(&mut self) {
+        self.begun = true;
         self.sampler.begin();
-        Ok(())
     }
 
     /// Waits until every message that was acknowledged has a row. When all stages have done what there is and some rows do

@@ -73,7 +73,7 @@ pub(super) async fn appended(look: &Look, topic: &str) -> Result<Vec<i64>, Failu
 /// Sends the measured load to a stage that waits for it.
 pub(super) async fn alone(session: &mut Session<'_>, spec: &Spec, count: u64) -> Result<crate::run::session::Sent, Failure> {
     let plan = session.plan(spec, "m", count, spec.load.rate_per_s)?;
-    session.begin().await?;
+    session.origin.reset().await?;
     let sending = session.send(plan, Phase::Measured)?;
     session.sent(sending).await
 }
