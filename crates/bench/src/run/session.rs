@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::fault::{self, Fault, Slowing};
-use super::{Context, LogKind};
+use super::fault::{self, Fault};
+use super::{Context, LogKind, Options};
 use crate::actor::{Course, GeneratorProcess, OriginProcess};
 use crate::failure::Failure;
 use crate::follow::{Follow, RowCounter};
@@ -54,7 +54,6 @@ pub(crate) struct Session<'a> {
     sending: Arc<Mutex<Vec<watch::Receiver<Course>>>>,
     numbers: BTreeMap<Role, u32>,
     run: String,
-    slowing: Option<Slowing>,
     /// Whether the measured part has begun.
     begun: bool,
     /// What workers said that did not end well when asked.
@@ -120,7 +119,6 @@ impl<'a> Session<'a> {
             sending,
             numbers: BTreeMap::new(),
             run,
-            slowing: None,
             begun: false,
             complaints: Vec::new(),
         };
@@ -148,7 +146,8 @@ impl<'a> Session<'a> {
     pub(super) async fn start(&mut self, role: Role) -> Result<(), Failure> {
         let number = self.numbers.entry(role).and_modify(|number| *number += 1).or_insert(1);
         let name = format!("{}-{number}", role.name());
-        let worker = Worker::start(&self.context.options.binary, &self.world.directory, name.clone(), role)?;
+        let Options { binary, fault, .. } = self.context.options;
+        let worker = Worker::start(binary, &self.world.directory, name.clone(), role, fault::environment(*fault))?;
         let watched = Watched { name, role: role.name().to_owned(), worker: true, pid: worker.pid() };
         self.sampler.watch(watched);
         self.workers.push(worker);
@@ -228,12 +227,11 @@ impl<'a> Session<'a> {
     }
 
     /// What a test of the suite lets go wrong.
-    fn faulty(&mut self, mut plan: GeneratorPlan) -> GeneratorPlan {
+    fn faulty(&self, mut plan: GeneratorPlan) -> GeneratorPlan {
         match self.context.options.fault {
             Some(Fault::LoseEvent) => plan.lose = Some(plan.first + plan.count / 2),
             Some(Fault::StallGenerator) => plan.stall = Some(fault::stall(&plan)),
-            Some(Fault::SlowResult) => self.slowing = fault::slow(&self.workers, &self.follow),
-            Some(Fault::DoubleRow) | None => {}
+            Some(Fault::SlowResult | Fault::DoubleRow) | None => {}
         }
         plan
     }
@@ -329,7 +327,9 @@ impl<'a> Session<'a> {
                 (rows, since) = (now, Instant::now());
             }
             let quiet = since.elapsed();
-            if quiet > SETTLED && self.slowing.is_none() && self.look()?.lag().await?.values().sum::<u64>() == 0 {
+            if quiet > SETTLED && self.look()?.lag().await?.values().sum::<u64>() == 0 {
+                let held = self.held().await?;
+                self.complaints.push(format!("all stages were done, with {rows} rows; the topics hold {held}"));
                 return Ok(());
             }
             if quiet > PATIENCE {
@@ -339,6 +339,16 @@ impl<'a> Session<'a> {
             }
         }
         Ok(())
+    }
+
+    /// How many records each topic has, in words.
+    async fn held(&self) -> Result<String, Failure> {
+        let (look, topics) = (self.look()?, &self.world.topics);
+        let mut held = Vec::new();
+        for topic in [topics.raw(), topics.pending(), topics.results(), topics.dead_letters()] {
+            held.push(format!("{topic} {}", look.counter(topic.clone()).count().await?));
+        }
+        Ok(held.join(", "))
     }
 
     /// Waits until a topic has so many records.
@@ -382,7 +392,6 @@ impl<'a> Session<'a> {
 
     /// Tells all workers to stop, and waits for their ends.
     pub(super) async fn stop_workers(&mut self) {
-        self.slowing = None;
         self.workers.iter().for_each(|worker| worker.signal(Signal::TERM));
         for worker in std::mem::take(&mut self.workers) {
             if let Err(failure) = worker.ended().await {
