@@ -29,6 +29,7 @@ pub mod run;
 pub mod send;
 mod service;
 pub mod sight;
+mod slow;
 mod status;
 pub mod topics;
 pub mod trace;

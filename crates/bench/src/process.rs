@@ -67,11 +67,18 @@ impl Binary {
 }
 
 impl Worker {
-    /// Starts a process of this role in a directory with a `longshore.yaml`; what it says goes to `NAME.log` there.
+    /// Starts a process of this role in a directory with a `longshore.yaml`, with one more variable in its environment where
+    /// that is wanted; what it says goes to `NAME.log` there.
     ///
     /// # Errors
     /// When the program cannot be run, or the log not be written.
-    pub fn start(binary: &Binary, directory: &Path, name: String, role: Role) -> Result<Self, Failure> {
+    pub fn start(
+        binary: &Binary,
+        directory: &Path,
+        name: String,
+        role: Role,
+        variable: Option<(&str, &str)>,
+    ) -> Result<Self, Failure> {
         let log = directory.join(format!("{name}.log"));
         let mut args: Vec<OsString> = vec!["run".into(), "-c".into(), directory.join("longshore.yaml").into()];
         if role != Role::All {
@@ -80,7 +87,7 @@ impl Worker {
         let failed = || Failure::io(format!("cannot write {}", log.display()));
         let said = File::create(&log).map_err(failed())?;
         let mut command = binary.tested(&args);
-        command.env("LONGSHORE_HTTP__LISTEN", "127.0.0.1:0").current_dir(directory);
+        command.env("LONGSHORE_HTTP__LISTEN", "127.0.0.1:0").envs(variable).current_dir(directory);
         command.stdout(said.try_clone().map_err(failed())?).stderr(said);
         let child = command.spawn().map_err(Failure::io(format!("cannot run {}", binary.tested.display())))?;
         let pid = child.id().unwrap_or_default();

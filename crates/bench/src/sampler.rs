@@ -149,7 +149,8 @@ impl Sampler {
     /// What was seen so far.
     pub fn seen(&self) -> Seen {
         let inner = lock(&self.inner);
-        let processes = inner.processes.iter().map(Account::process).collect();
+        let measured = inner.processes.iter().filter(|account| !account.rss.is_empty());
+        let processes = measured.map(Account::process).collect();
         // Those of the warm-up were counted from when sampling began.
         let shift = inner.origin.map_or(0.0, |origin| (origin - inner.began).as_secs_f64());
         let mut samples = inner.samples.clone();

@@ -21,6 +21,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
@@ -106,8 +107,7 @@ pub async fn run(
             }
             _ = tick.tick() => tell(&Told::Sent { sent: course.sent.load(Relaxed) })?,
             ended = &mut sending => {
-                let sent = ended.map_err(|error| Error::Plan(format!("the generator broke down: {error}")))??;
-                return tell(&told(sent));
+                return tell(&told(ended.map_err(broken_down)??));
             }
         }
     }
@@ -119,11 +119,13 @@ async fn send(load: Load, course: Arc<Course>) -> Result<Sent, Error> {
         Target::Kafka { brokers, properties } => {
             // A thread of its own: a schedule of fractions of milliseconds is not the runtime's.
             let sending = move || kafka::send(&load, &brokers, &properties, &course);
-            tokio::task::spawn_blocking(sending)
-                .await
-                .unwrap_or_else(|error| Err(Error::Plan(format!("the generator broke down: {error}"))))
+            tokio::task::spawn_blocking(sending).await.map_err(broken_down)?
         }
     }
+}
+
+fn broken_down(error: JoinError) -> Error {
+    Error::Refused(format!("the generator broke down: {error}"))
 }
 
 fn told(sent: Sent) -> Told {

@@ -1,10 +1,10 @@
 //! The schedule, and how well it was kept.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::plan::GeneratorPlan;
@@ -43,8 +43,7 @@ impl Course {
     /// The schedule begins.
     pub(super) fn begin(&self, plan: &GeneratorPlan) -> Pace {
         let pace = Pace::new(plan, self.stop.clone());
-        let start = self.started.try_lock().ok().and_then(|mut start| start.take());
-        if let Some(start) = start {
+        if let Some(start) = self.started.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let _ = start.send(pace.start_unix_us);
         }
         pace

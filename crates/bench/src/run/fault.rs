@@ -1,17 +1,12 @@
-//! What a test of the suite lets go wrong, to see that it is caught. Each is done for real, and by the harness.
+//! What a test of the suite lets go wrong, to see that it is caught. Each is done for real.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
-
 use crate::failure::Failure;
-use crate::follow::{Follow, RowCounter};
 use crate::generator::{GeneratorPlan, Stall};
-use crate::process::{Signal, Worker, send};
-use crate::suite::Role;
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,54 +37,31 @@ impl FromStr for Fault {
 
 /// How long the generator stands still.
 const STANDS: Duration = Duration::from_millis(1_500);
-/// What each result takes more.
-const MORE: Duration = Duration::from_millis(20);
-/// How long the worker is held at most before it may answer its group, and for how long it may.
-const HELD: Duration = Duration::from_millis(1_000);
-const FREE: Duration = Duration::from_millis(10);
+/// The variable by which a debug build of a worker is told how many milliseconds more each result takes.
+const SLOW_RESULT: &str = "TEST_SLOW_RESULT_MS";
+/// How many that are.
+const MORE_MS: &str = "20";
 
 /// A pause at half of a plan.
 pub(super) fn stall(plan: &GeneratorPlan) -> Stall {
     Stall { at: plan.first + plan.count / 2, for_ms: u64::try_from(STANDS.as_millis()).unwrap_or(0) }
 }
 
-/// Holds workers for 20 ms for each row that they make; until it is dropped.
-#[derive(Debug)]
-pub(super) struct Slowing {
-    task: JoinHandle<()>,
-    pids: Vec<u32>,
+/// What is set in the environment of the workers.
+pub(super) fn environment(fault: Option<Fault>) -> Option<(&'static str, &'static str)> {
+    (fault == Some(Fault::SlowResult)).then_some((SLOW_RESULT, MORE_MS))
 }
 
-impl Drop for Slowing {
-    fn drop(&mut self) {
-        self.task.abort();
-        self.pids.iter().for_each(|pid| send(*pid, Signal::CONT));
-    }
-}
-
-/// Slows the workers that record.
-pub(super) fn slow(workers: &[Worker], follow: &Follow) -> Option<Slowing> {
-    let records = |worker: &&Worker| matches!(worker.role, Role::Record | Role::All);
-    let pids: Vec<u32> = workers.iter().filter(records).map(Worker::pid).collect();
-    let task = tokio::spawn(hold(pids.clone(), follow.counter()));
-    (!pids.is_empty()).then_some(Slowing { task, pids })
-}
-
-/// A row costs its time when it is seen, whatever is recorded meanwhile.
-async fn hold(pids: Vec<u32>, rows: RowCounter) {
-    let (mut seen, mut owed) = (rows.rows(), Duration::ZERO);
-    loop {
-        let now = rows.rows();
-        owed += MORE * u32::try_from(now - seen).unwrap_or(u32::MAX);
-        seen = now;
-        if !owed.is_zero() {
-            let turn = owed.min(HELD);
-            pids.iter().for_each(|pid| send(*pid, Signal::STOP));
-            tokio::time::sleep(turn).await;
-            pids.iter().for_each(|pid| send(*pid, Signal::CONT));
-            owed -= turn;
+/// Fails when a fault cannot be had of this program.
+///
+/// # Errors
+/// With the remedy.
+pub(super) fn check(fault: Option<Fault>) -> Result<(), Failure> {
+    match fault {
+        Some(Fault::SlowResult) if !cfg!(debug_assertions) => {
+            Err(Failure::Usage("slow results are for debug builds alone: cargo build without --release".to_owned()))
         }
-        tokio::time::sleep(FREE).await;
+        _ => Ok(()),
     }
 }
 

@@ -38,8 +38,8 @@ const HELPERS: f64 = 0.5;
 const BUSY: f64 = 0.95;
 /// Messages of which each is followed through the topics; of longer runs the stages' times are not taken.
 const FOLLOWED: u64 = 200_000;
-/// What one of a hundred messages takes by its schedule to be a rate at all: shorter loads have none.
-const RATED_S: f64 = 0.5;
+/// A schedule that is shorter than this has no rate to speak of: the last acknowledgement is a part of it.
+const RATED_S: f64 = 10.0;
 
 /// What a run came to, once its sampler has stopped.
 pub(super) struct Course {
@@ -73,7 +73,6 @@ pub(super) async fn repeat(session: Session<'_>, spec: &Spec, course: Course) ->
     let (latency, topics) = (session.follow.accounts(|accounts| accounts.latency()), topics(&session, &course).await?);
     let complaints = session.complaints.clone();
     let ledger = session.close(spec.load.of).await?;
-    let load = Load::new(&course.sent.plan)?;
     let mut metrics = BTreeMap::new();
     let mut add = |found: Vec<(&str, Option<f64>)>| {
         metrics.extend(found.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
@@ -93,7 +92,7 @@ pub(super) async fn repeat(session: Session<'_>, spec: &Spec, course: Course) ->
         warm_up_s: course.warm_up_s,
         duration_s: course.duration_s(),
         latency,
-        stage_latency: stages(&load, &topics, &arrivals),
+        stage_latency: stages(spec, &course.sent, &topics, &arrivals)?,
         processes: seen.processes,
         samples: seen.samples,
         marks: seen.marks.into_iter().chain(complaints.into_iter().map(|what| crate::model::Mark { at_s: 0.0, what })).collect(),
@@ -180,14 +179,14 @@ fn used(processes: &[Process]) -> Vec<(&'static str, Option<f64>)> {
 
 fn counted(course: &Course, ledger: &Ledger) -> Vec<(&'static str, Option<f64>)> {
     let Course { sent, origin, shares, .. } = course;
-    let files = sent.plan.kind != crate::generator::Kind::Results;
+    let asked = origin.served > 0;
     let again = origin.served.saturating_sub(sent.generator.sent) as f64;
     vec![
         ("lost", Some(ledger.missing as f64)),
         ("doubled", Some(ledger.doubled as f64)),
         ("temp_files_left", Some(ledger.left_over as f64)),
-        ("concurrency_peak", files.then_some(origin.at_once_max as f64)),
-        ("repeated_downloads", files.then_some(again)),
+        ("concurrency_peak", asked.then_some(origin.at_once_max as f64)),
+        ("repeated_downloads", asked.then_some(again)),
         ("partition_spread", spread(shares)),
     ]
 }
@@ -234,23 +233,31 @@ fn longest_pause(from: i64, mut ends: Vec<i64>) -> f64 {
     ends.windows(2).map(|pair| (pair[1] - pair[0]) as f64 / 1e6).fold(0.0, f64::max)
 }
 
-/// The times that each stage took of the messages, by the times at which the log took their records.
-fn stages(load: &Load, topics: &Topics, arrivals: &[Arrival]) -> BTreeMap<String, Distribution> {
-    let mut times: BTreeMap<&str, Times> = BTreeMap::new();
+/// The times that each stage took of the messages, by the times at which the log took their records: `send` from the
+/// intended time to the event in the log, then `ingest`, `download`, and `record` to the row that was seen. Of a stage that
+/// worked alone its own, since the others came later.
+fn stages(spec: &Spec, sent: &Sent, topics: &Topics, arrivals: &[Arrival]) -> Result<BTreeMap<String, Distribution>, Failure> {
+    let (load, mut times) = (Load::new(&sent.plan)?, BTreeMap::<&str, Times>::new());
     for Arrival { number, seen_us } in arrivals.iter().take(if topics.results.is_empty() { 0 } else { usize::MAX }) {
         let key = key(load.expected(*number).trace_id.as_bytes());
         let at = |records: &Records| records.get(&key).map(|record| record.at_us);
+        let intended = sent.plan.due_us(*number).map(|due| sent.started_us + due);
         let (event, task, result) = (at(&topics.raw), at(&topics.pending), at(&topics.results));
-        let mut add = |stage, from: Option<i64>, to: Option<i64>| {
+        let stretches =
+            [("send", intended, event), ("ingest", event, task), ("download", task, result), ("record", result, Some(*seen_us))];
+        for (stage, from, to) in stretches {
             if let Some((from, to)) = from.zip(to) {
                 times.entry(stage).or_default().add_us(to - from);
             }
-        };
-        add("ingest", event, task);
-        add("download", task, result);
-        add("record", result, Some(*seen_us));
+        }
     }
-    times.into_iter().filter_map(|(stage, times)| Some((stage.to_owned(), times.distribution()?))).collect()
+    let mine = |stage: &str| match spec.drive {
+        Drive::Stage(role) => role.name() == stage,
+        Drive::Scaling(_) => stage == "download",
+        _ => true,
+    };
+    let told = times.into_iter().filter(|(stage, _)| mine(stage));
+    Ok(told.filter_map(|(stage, times)| Some((stage.to_owned(), times.distribution()?))).collect())
 }
 
 /// What a soak is about: memory and latency late in the run beside those early in it.

@@ -107,6 +107,7 @@ impl Context<'_> {
 /// When nothing can be run: with what is missing, and the remedy. What goes wrong in one run of a benchmark is in its report.
 pub async fn run(options: &Options, news: &dyn News, stop: &CancellationToken) -> Result<Report, Failure> {
     let chosen = chosen(options, news)?;
+    fault::check(options.fault)?;
     let work = options.out.join(WORK);
     std::fs::create_dir_all(&work).map_err(Failure::io(format!("cannot make {}", work.display())))?;
     let out = options.out.canonicalize().map_err(Failure::io(format!("cannot find {}", options.out.display())))?;

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::fault::{self, Fault, Slowing};
-use super::{Context, LogKind};
+use super::fault::{self, Fault};
+use super::{Context, LogKind, Options};
 use crate::actor::{Course, GeneratorProcess, OriginProcess};
 use crate::failure::Failure;
 use crate::follow::{Follow, RowCounter};
@@ -29,6 +29,8 @@ use crate::world::{LogAt, Wanted, World};
 
 /// Messages that come before what is measured: groups are joined, connections open.
 pub(super) const WARM_UP: u64 = 300;
+/// The longest name of a run that leaves room for that of a plan.
+const RUN: usize = 31;
 /// How often what is awaited is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 /// The longest wait in which nothing new comes.
@@ -52,14 +54,16 @@ pub(crate) struct Session<'a> {
     sending: Arc<Mutex<Vec<watch::Receiver<Course>>>>,
     numbers: BTreeMap<Role, u32>,
     run: String,
-    slowing: Option<Slowing>,
+    /// Whether the measured part has begun.
+    begun: bool,
     /// What workers said that did not end well when asked.
     pub(super) complaints: Vec<String>,
 }
 
 /// A load on its way.
 pub(super) struct Sending {
-    pub(super) plan: GeneratorPlan,
+    plan: GeneratorPlan,
+    phase: Phase,
     part: Part,
     process: GeneratorProcess,
 }
@@ -115,7 +119,7 @@ impl<'a> Session<'a> {
             sending,
             numbers: BTreeMap::new(),
             run,
-            slowing: None,
+            begun: false,
             complaints: Vec::new(),
         };
         session.watch_helpers();
@@ -142,7 +146,8 @@ impl<'a> Session<'a> {
     pub(super) async fn start(&mut self, role: Role) -> Result<(), Failure> {
         let number = self.numbers.entry(role).and_modify(|number| *number += 1).or_insert(1);
         let name = format!("{}-{number}", role.name());
-        let worker = Worker::start(&self.context.options.binary, &self.world.directory, name.clone(), role)?;
+        let Options { binary, fault, .. } = self.context.options;
+        let worker = Worker::start(binary, &self.world.directory, name.clone(), role, fault::environment(*fault))?;
         let watched = Watched { name, role: role.name().to_owned(), worker: true, pid: worker.pid() };
         self.sampler.watch(watched);
         self.workers.push(worker);
@@ -182,7 +187,7 @@ impl<'a> Session<'a> {
             to: self.target()?,
             source: self.world.source().to_owned(),
             kind,
-            run: format!("{}{name}", &self.run[self.run.len().saturating_sub(24)..]),
+            run: format!("{}{name}", &self.run[self.run.len().saturating_sub(RUN)..]),
             first: 0,
             count,
             rate_per_s,
@@ -218,21 +223,20 @@ impl<'a> Session<'a> {
         let name = if phase == Phase::Measured { "generator" } else { "generator of the warm-up" };
         self.sampler.watch(Watched { name: name.into(), role: "generator".into(), worker: false, pid: process.pid() });
         self.sending.lock().unwrap_or_else(PoisonError::into_inner).push(process.course());
-        Ok(Sending { plan, part, process })
+        Ok(Sending { plan, phase, part, process })
     }
 
     /// What a test of the suite lets go wrong.
-    fn faulty(&mut self, mut plan: GeneratorPlan) -> GeneratorPlan {
+    fn faulty(&self, mut plan: GeneratorPlan) -> GeneratorPlan {
         match self.context.options.fault {
             Some(Fault::LoseEvent) => plan.lose = Some(plan.first + plan.count / 2),
             Some(Fault::StallGenerator) => plan.stall = Some(fault::stall(&plan)),
-            Some(Fault::SlowResult) => self.slowing = fault::slow(&self.workers, &self.follow),
-            Some(Fault::DoubleRow) | None => {}
+            Some(Fault::SlowResult | Fault::DoubleRow) | None => {}
         }
         plan
     }
 
-    /// Waits until a load has begun, and notes when.
+    /// Waits until a load has begun, and notes when: with it the measured part begins, unless it has.
     pub(super) async fn started(&mut self, sending: &mut Sending) -> Result<(), Failure> {
         let mut course = sending.process.course();
         let (follow, workers) = (&self.follow, &mut self.workers);
@@ -244,8 +248,13 @@ impl<'a> Session<'a> {
                 () = tokio::time::sleep(LOOK) => check(workers, follow)?,
             }
         };
-        if let Some(at) = began {
-            follow.accounts(|accounts| accounts.started(sending.part, at));
+        let Some(at) = began else { return Ok(()) };
+        follow.accounts(|accounts| accounts.started(sending.part, at));
+        if sending.phase == Phase::Measured && !std::mem::replace(&mut self.begun, true) {
+            // A schedule begins a moment after the connection stands.
+            let until = u64::try_from(at - super::now_us()).unwrap_or(0);
+            tokio::time::sleep(Duration::from_micros(until)).await;
+            self.sampler.begin();
         }
         Ok(())
     }
@@ -253,7 +262,7 @@ impl<'a> Session<'a> {
     /// Waits until all messages of a load are sent.
     pub(super) async fn sent(&mut self, mut sending: Sending) -> Result<Sent, Failure> {
         self.started(&mut sending).await?;
-        let Sending { plan, part, process } = sending;
+        let Sending { plan, part, process, .. } = sending;
         let (follow, workers) = (&self.follow, &mut self.workers);
         let mut done = std::pin::pin!(process.done());
         let (generator, started_us) = loop {
@@ -300,11 +309,10 @@ impl<'a> Session<'a> {
         self.records(counter, WARM_UP).await
     }
 
-    /// The measured part begins.
-    pub(super) async fn begin(&mut self) -> Result<(), Failure> {
-        self.origin.reset().await?;
+    /// The measured part begins, whatever is sent.
+    pub(super) fn begin(&mut self) {
+        self.begun = true;
         self.sampler.begin();
-        Ok(())
     }
 
     /// Waits until every message that was acknowledged has a row. When all stages have done what there is and some rows do
@@ -319,7 +327,9 @@ impl<'a> Session<'a> {
                 (rows, since) = (now, Instant::now());
             }
             let quiet = since.elapsed();
-            if quiet > SETTLED && self.slowing.is_none() && self.look()?.lag().await?.values().sum::<u64>() == 0 {
+            if quiet > SETTLED && self.look()?.lag().await?.values().sum::<u64>() == 0 {
+                let held = self.held().await?;
+                self.complaints.push(format!("all stages were done, with {rows} rows; the topics hold {held}"));
                 return Ok(());
             }
             if quiet > PATIENCE {
@@ -329,6 +339,16 @@ impl<'a> Session<'a> {
             }
         }
         Ok(())
+    }
+
+    /// How many records each topic has, in words.
+    async fn held(&self) -> Result<String, Failure> {
+        let (look, topics) = (self.look()?, &self.world.topics);
+        let mut held = Vec::new();
+        for topic in [topics.raw(), topics.pending(), topics.results(), topics.dead_letters()] {
+            held.push(format!("{topic} {}", look.counter(topic.clone()).count().await?));
+        }
+        Ok(held.join(", "))
     }
 
     /// Waits until a topic has so many records.
@@ -372,7 +392,6 @@ impl<'a> Session<'a> {
 
     /// Tells all workers to stop, and waits for their ends.
     pub(super) async fn stop_workers(&mut self) {
-        self.slowing = None;
         self.workers.iter().for_each(|worker| worker.signal(Signal::TERM));
         for worker in std::mem::take(&mut self.workers) {
             if let Err(failure) = worker.ended().await {

@@ -16,7 +16,7 @@ pub(super) async fn run(context: &Context<'_>, spec: &Spec) -> Result<Repeat, Fa
     let sending = session.send(plan, Phase::Measured)?;
     let sent = session.sent(sending).await?;
     let filled_s = seconds(since);
-    session.begin().await?;
+    session.begin();
     let begin_us = now_us();
     session.start_all(spec.cast.workers).await?;
     session.rows().await?;

@@ -23,7 +23,7 @@ pub(super) async fn with(context: &Context<'_>, spec: &Spec, workers: &[(Role, u
     session.warm_up(spec).await?;
     let plan = session.plan(spec, "m", count, spec.load.rate_per_s)?;
     let warm_up_s = seconds(since);
-    session.begin().await?;
+    session.origin.reset().await?;
     let mut sending = session.send(plan, Phase::Measured)?;
     session.started(&mut sending).await?;
     let killed_us = disturbed(&mut session, spec, workers, count).await?;

@@ -12,6 +12,8 @@ use crate::suite::{Role, Spec, scaled};
 
 /// Above this the machine is the limit, and more workers cannot add what it does not have.
 const MACHINE_BUSY: f64 = 0.9;
+/// The share of linear that is asked for.
+const GOOD: f64 = 0.8;
 /// What is measured of each number of workers, and kept under its name.
 const KEPT: [&str; 5] = ["throughput_per_s", "machine_busy", "partition_spread", "concurrency_peak", "cpu_sum_mean"];
 
@@ -62,9 +64,7 @@ async fn scaled_to(context: &Context<'_>, spec: &Spec, count: u32) -> Result<Rep
     let sent = stage::alone(&mut session, spec, messages).await?;
     session.records(&counter, WARM_UP + sent.generator.sent).await?;
     session.sampler.finish();
-    let mut ends: Vec<i64> = look.records(&topic).await?.values().map(|record| record.at_us).collect();
-    ends.retain(|at| *at >= sent.started_us);
-    ends.sort_unstable();
+    let ends = stage::appended(&look, &topic).await?;
     let mut course = course(&session, warm_up_s, sent, ends.last().copied().unwrap_or(0)).await?;
     course.steady_per_s = metrics::steady(&ends);
     session.start(Role::Record).await?;
@@ -72,21 +72,23 @@ async fn scaled_to(context: &Context<'_>, spec: &Spec, count: u32) -> Result<Rep
     metrics::repeat(session, spec, course).await
 }
 
-/// What N workers do, of N times what one does; for as many as the machine has room for, which is named.
+/// What N workers do, of N times what one does; up to the machine's limit, which is named: the first number that stays
+/// below [`GOOD`] on a machine that is busy.
 fn efficiency(repeat: &mut Repeat, counts: &[u32]) {
     let get = |name: String| repeat.metrics.get(&name).copied().unwrap_or(0.0);
     let rate = |count: u32| get(format!("throughput_per_s_w{count}"));
     let Some(first) = counts.first().copied().filter(|first| rate(*first) > 0.0) else { return };
     let of = |count: u32| rate(count) / rate(first) * f64::from(first) / f64::from(count);
-    let is_limit = |count: &&u32| get(format!("machine_busy_w{count}")) > MACHINE_BUSY;
+    let is_limit = |count: &&u32| get(format!("machine_busy_w{count}")) > MACHINE_BUSY && of(**count) < GOOD;
     let limit = counts.iter().find(is_limit).copied();
-    let within = counts.iter().filter(|count| limit.is_none_or(|limit| **count < limit)).map(|count| of(*count));
-    let worst = within.fold(f64::INFINITY, f64::min);
+    let within: Vec<u32> = counts.iter().copied().take_while(|count| Some(*count) != limit).collect();
     let mut found: BTreeMap<String, f64> = counts.iter().map(|count| (format!("efficiency_w{count}"), of(*count))).collect();
-    if worst.is_finite() {
-        found.insert("efficiency".to_owned(), worst);
+    if within.len() > 1 || limit.is_none() {
+        found.insert("efficiency".to_owned(), within.iter().map(|count| of(*count)).fold(f64::INFINITY, f64::min));
     } else {
-        repeat.inconclusive.push("the machine was its own limit from the first worker on: it has no room to scale in".to_owned());
+        repeat
+            .inconclusive
+            .push("the machine was at its limit with the second number of workers: it has no room to scale in".to_owned());
     }
     if let Some(limit) = limit {
         let busy = get(format!("machine_busy_w{limit}")) * 100.0;
@@ -105,7 +107,7 @@ fn joined(parts: Vec<(u32, Repeat)>) -> Repeat {
         if shift == 0.0 {
             whole.started_at = part.started_at.clone();
         }
-        whole.marks.push(Mark { at_s: shift, what: format!("{count} workers") });
+        whole.marks.push(Mark { at_s: shift, what: format!("{count} worker{}", if count == 1 { "" } else { "s" }) });
         whole.marks.extend(part.marks.into_iter().map(|mark| Mark { at_s: mark.at_s + shift, ..mark }));
         whole
             .samples
@@ -179,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_machine_without_room_says_nothing_about_scaling() {
-        let mut repeat = joined(vec![part(1, 100.0, 0.99), part(3, 100.0, 0.99)]);
+        let mut repeat = joined(vec![part(1, 100.0, 0.99), part(3, 200.0, 0.99)]);
         efficiency(&mut repeat, &[1, 3]);
         assert!(!repeat.metrics.contains_key("efficiency") && repeat.inconclusive.len() == 1);
     }

@@ -5,7 +5,7 @@
 //!
 //! | drive | measured from | to |
 //! |---|---|---|
-//! | a stage alone | the first message sent | the stage's last output in the log, or its last row seen |
+//! | a stage alone | its first input in the log | its last output in the log, or its last row seen |
 //! | the chain | the first message sent, or intended to be | the last row seen |
 //! | a backlog | the start of the workers | the last row seen |
 

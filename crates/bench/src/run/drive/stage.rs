@@ -24,8 +24,9 @@ pub(super) async fn run(context: &Context<'_>, spec: &Spec, role: Role) -> Resul
             let sent = alone(&mut session, spec, messages(spec, context.options)).await?;
             session.records(&counter, WARM_UP + sent.generator.sent - lost(context)).await?;
             session.sampler.finish();
-            let last = look.records(&topic).await?.values().map(|record| record.at_us).max();
-            let course = course(&session, warm_up_s, sent, last.unwrap_or(0)).await?;
+            let (inputs, outputs) = (appended(&look, &input(&session, role)).await?, appended(&look, &topic).await?);
+            let mut course = course(&session, warm_up_s, sent, outputs.last().copied().unwrap_or(0)).await?;
+            course.begin_us = inputs.first().copied().unwrap_or(course.begin_us);
             for role in others(role) {
                 session.start(role).await?;
             }
@@ -56,10 +57,23 @@ pub(super) fn output(session: &Session<'_>, look: &Arc<Look>, role: Role) -> Opt
     Some((topic.clone(), look.counter(topic)))
 }
 
+/// The topic that a stage reads.
+fn input(session: &Session<'_>, role: Role) -> String {
+    let topics = &session.world.topics;
+    if role == Role::Ingest { topics.raw() } else { topics.pending() }
+}
+
+/// When the log took the records of a topic, in order, without those of the warm-up: both ends of a stage by one clock.
+pub(super) async fn appended(look: &Look, topic: &str) -> Result<Vec<i64>, Failure> {
+    let mut times: Vec<i64> = look.records(topic).await?.values().map(|record| record.at_us).collect();
+    times.sort_unstable();
+    Ok(times.split_off(times.len().min(WARM_UP as usize)))
+}
+
 /// Sends the measured load to a stage that waits for it.
 pub(super) async fn alone(session: &mut Session<'_>, spec: &Spec, count: u64) -> Result<crate::run::session::Sent, Failure> {
     let plan = session.plan(spec, "m", count, spec.load.rate_per_s)?;
-    session.begin().await?;
+    session.origin.reset().await?;
     let sending = session.send(plan, Phase::Measured)?;
     session.sent(sending).await
 }
