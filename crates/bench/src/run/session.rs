@@ -37,8 +37,10 @@ const LOOK: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often a group is asked how it shares its partitions.
 const SHARED: Duration = Duration::from_millis(200);
-/// How long nothing may come, with all stages done, until what is missing counts as lost.
-const SETTLED: Duration = Duration::from_secs(3);
+/// How long nothing may come until it is asked whether all stages are done; what is missing then counts as lost.
+const SETTLED: Duration = Duration::from_secs(2);
+/// How often in a row nobody must have had anything to do.
+const LOOKS: u32 = 2;
 /// Bytes of objects that are read again and compared with their rows; of more, a part is taken evenly.
 const COMPARED: u64 = 64 << 20;
 
@@ -318,16 +320,19 @@ impl<'a> Session<'a> {
     /// Waits until every message that was acknowledged has a row. When all stages have done what there is and some rows do
     /// not come, it is the ledger's turn to say so.
     pub(super) async fn rows(&mut self) -> Result<(), Failure> {
-        let (mut rows, mut since) = (self.follow.counter().rows(), Instant::now());
+        let (mut rows, mut since, mut idle) = (self.follow.counter().rows(), Instant::now(), 0);
         while !self.follow.accounts(|accounts| accounts.is_complete()) {
             tokio::time::sleep(LOOK).await;
             check(&mut self.workers, &self.follow)?;
             let now = self.follow.counter().rows();
             if now > rows {
-                (rows, since) = (now, Instant::now());
+                (rows, since, idle) = (now, Instant::now(), 0);
             }
             let quiet = since.elapsed();
-            if quiet > SETTLED && self.look()?.lag().await?.values().sum::<u64>() == 0 {
+            if quiet > SETTLED * (idle + 1) {
+                idle = if self.is_idle().await { idle + 1 } else { 0 };
+            }
+            if idle >= LOOKS {
                 let held = self.held().await?;
                 self.complaints.push(format!("all stages were done, with {rows} rows; the topics hold {held}"));
                 return Ok(());
@@ -339,6 +344,14 @@ impl<'a> Session<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether no stage has anything to do; when that cannot be told, no.
+    async fn is_idle(&self) -> bool {
+        match self.look() {
+            Ok(look) => look.lag().await.is_ok_and(|lag| lag.values().all(|behind| *behind == 0)),
+            Err(_) => false,
+        }
     }
 
     /// How many records each topic has, in words.
