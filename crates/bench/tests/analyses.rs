@@ -40,6 +40,31 @@ fn the_stage_before_which_most_messages_wait_limits() {
 }
 
 #[test]
+fn behind_a_stage_that_works_alone_messages_wait_for_nobody() {
+    let mut one = benchmark("event_ingestion_throughput");
+    one.workers = [("ingest".to_owned(), 1)].into();
+    let lag = |stage: &str, _: f64| if stage == "download" { 50_000 } else { 10_000 };
+    one.repeats.push(full_repeat(&[("throughput_per_s", 3_000.0)], 3_000.0, 0.5, lag));
+    let limit = |one: &Benchmark| analysed(&report_of(vec![one.clone()])).limits[0].1.stage.clone();
+    assert_eq!(limit(&one), "ingest");
+    one.workers = [("all".to_owned(), 1)].into();
+    assert_eq!(limit(&one), "download", "one process does all");
+}
+
+#[test]
+fn nothing_follows_from_a_run_that_says_nothing() {
+    let mut report = good();
+    report.benchmarks.truncate(4);
+    assert!(!analysed(&report).bottlenecks.is_empty());
+    for one in &mut report.benchmarks {
+        one.repeats[0].inconclusive.push("the generator was late".to_owned());
+    }
+    let found = analysed(&report);
+    assert!(found.bottlenecks.is_empty() && found.opportunities.is_empty(), "{found:#?}");
+    assert_eq!(found.limits.len(), 4, "what limited them is still shown");
+}
+
+#[test]
 fn a_schedule_that_is_met_limits_nothing_and_tells_what_would_come_next() {
     let met = limit(Some(3_000.0), 0.97, 0.7, before("download", 2_999));
     assert_eq!((met.cause, met.rules.as_slice()), (Cause::Schedule, ["Q4"].as_slice()), "{met:?}");

@@ -125,6 +125,9 @@ fn requirements_stand_beside_baselines_and_own_budgets() {
     ] {
         assert!(markdown.contains(line), "{line}\n{markdown}");
     }
+    let first = "| `event_ingestion_throughput` | Throughput | ≥ 1,000/s | 52,000/s (50,440 – 54,080) | +5,100 % | PASS | \
+                 Peak memory of a worker < 128 MB: missed, −2.3 % (131 MB) |";
+    assert!(markdown.contains(first), "a budget that stands beside no requirement stands beside the first: {markdown}");
     assert!(markdown.contains("Latency p95: 0.35 s (0.34 – 0.36) (Target: < 5 s)"), "{markdown}");
     assert!(markdown.contains("Share of linear scaling: 92 % (Target: ≥ 80 %)\n1 worker: 98/s, 100 % of linear\n"), "{markdown}");
     assert!(markdown.contains("#### Soak\n**Test**: `soak`") && markdown.contains("not run: this report is of the tier full"));
@@ -202,6 +205,32 @@ fn what_is_written_is_read_again() {
     report::write(&interrupted(), &into).unwrap();
     assert!(!report::read(&into).unwrap().complete, "written over");
     assert_eq!(std::fs::read_dir(&into).unwrap().count(), names.len(), "nothing else is left");
+}
+
+#[test]
+fn what_took_no_part_is_not_shown_as_if_it_had_taken_nothing() {
+    let mut report = good();
+    let asleep = Process {
+        cpu_mean: 0.0,
+        cpu_peak: 0.0,
+        cpu_s: 0.0,
+        rss_mean_bytes: 0.0,
+        rss_peak_bytes: 0,
+        ..process("x-1", "sleeper", 0.0, 0)
+    };
+    report.benchmarks[0].repeats[0].processes.push(asleep);
+    let told = Told::of(&report);
+    assert!(!report::markdown(&told).contains("sleeper") && !report::html(&told).contains("sleeper"));
+}
+
+#[test]
+fn a_report_of_before_a_field_was_added_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut value = serde_json::to_value(good()).unwrap();
+    value["benchmarks"][0].as_object_mut().unwrap().remove("in_flight").unwrap();
+    let path = dir.path().join("r.json");
+    std::fs::write(&path, value.to_string()).unwrap();
+    assert_eq!(report::read(&path).unwrap().benchmarks[0].in_flight, None);
 }
 
 #[test]

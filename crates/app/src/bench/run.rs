@@ -5,15 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use longshore_bench::failure::Failure;
 use longshore_bench::figures::Unit;
-use longshore_bench::model::{Benchmark, Report};
+use longshore_bench::model::Benchmark;
 use longshore_bench::process::Binary;
 use longshore_bench::report;
 use longshore_bench::run::{self, News, Options};
-use longshore_bench::verdict::{self, Judged, Verdict};
 use longshore_core::time;
 use longshore_stages::ports::{Clock, SystemClock};
 
-use super::RunArgs;
+use super::{RunArgs, show};
 use crate::exit;
 use crate::fetch::{Stop, raise_open_files};
 use crate::render;
@@ -44,16 +43,20 @@ pub(super) async fn run(args: RunArgs) -> Result<u8> {
     raise_open_files();
     let (json, options) = (args.json, options(args)?);
     let report = run::run(&options, &Told(voice), &stop.draining()).await.map_err(failed)?;
-    let judged = verdict::judge(&report);
     let written = report::write(&report, &options.out)?;
     if json {
         render::print_json(&serde_json::to_value(&report)?)?;
+    } else {
+        render::print(show::table(&report::Told::of(&report)))?;
     }
-    tell(&judged, voice);
     for path in written.iter().filter(|path| path.extension().is_some_and(|kind| kind == "md" || kind == "html")) {
         voice.say(&format!("The report is in {}", path.display()));
     }
-    Ok(code(&report, &judged, voice))
+    if !report.complete {
+        voice.warn("interrupted: the report holds what was measured before");
+        return Ok(exit::FAILED);
+    }
+    Ok(show::code(&report))
 }
 
 /// What ends a run, with its exit code.
@@ -61,26 +64,6 @@ pub(super) fn failed(failure: Failure) -> anyhow::Error {
     match failure {
         Failure::Usage(what) => anyhow::anyhow!(what).context(exit::Usage),
         failure => failure.into(),
-    }
-}
-
-/// Each verdict, and what led to it.
-fn tell(judged: &Judged, voice: Voice) {
-    for benchmark in &judged.benchmarks {
-        voice.say(&format!("{:<13} {}", benchmark.verdict.word(), benchmark.name));
-        benchmark.why.iter().for_each(|why| voice.say(&format!("              {why}")));
-    }
-    voice.say(&format!("{:<13} all in all", judged.verdict.word()));
-}
-
-fn code(report: &Report, judged: &Judged, voice: Voice) -> u8 {
-    if !report.complete {
-        voice.warn("interrupted: the report holds what was measured before");
-        return exit::FAILED;
-    }
-    match judged.verdict {
-        Verdict::Pass | Verdict::Warn => exit::DONE,
-        Verdict::Inconclusive | Verdict::Fail => exit::FOUND,
     }
 }
 

@@ -9,6 +9,8 @@ pub(super) fn markdown(text: &str) -> String {
         // An underscore inside a word, as in a metric's name, is none of emphasis.
         let inside = before.is_alphanumeric() && rest.peek().is_some_and(|next| next.is_alphanumeric());
         match c {
+            // No tag begins with a space: `< 5 s` stays as it is.
+            '<' if rest.peek() == Some(&' ') => escaped.push(c),
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '&' => escaped.push_str("&amp;"),
@@ -79,6 +81,7 @@ mod tests {
         let hostile = "<script>a|b`c`\n# [x](y) & \"q\" 'p'";
         assert_eq!(html(hostile), "&lt;script&gt;a|b`c` # [x](y) &amp; &quot;q&quot; &#39;p&#39;");
         assert_eq!(markdown(hostile), "&lt;script&gt;a\\|b\\`c\\` \\# \\[x\\](y) &amp; \"q\" 'p'");
+        assert_eq!(markdown("< 5 s <b>"), "< 5 s &lt;b&gt;");
         assert_eq!(markdown("_a_b_ c_"), "\\_a_b\\_ c\\_");
         assert_eq!(code("a`|\n<b>"), "`a \\| <b>`");
         assert_eq!(block("``` \u{1b}[2J"), "'''  [2J");
