@@ -5,11 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use longshore_log::EmbeddedLog;
 use longshore_log::kafka::{GroupProtocol, KafkaLog, Settings};
-use longshore_stages::ports::{LogError, LogView};
+use longshore_stages::ports::{LogError, LogView, PartitionState, Position};
 use longshore_stages::topics::Topics;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -30,6 +31,8 @@ pub struct Look {
     view: Arc<dyn LogView>,
     brokers: Option<String>,
     topics: Topics,
+    /// The most partitions that were shown: a run has as many from its beginning to its end.
+    partitions: AtomicUsize,
 }
 
 /// When a record of a topic was appended (microseconds since 1970), and to which partition.
@@ -72,7 +75,7 @@ impl Look {
             LogAt::Kafka(brokers) => Some(brokers.clone()),
             LogAt::Embedded => None,
         };
-        Ok(Look { kafka, view, brokers, topics })
+        Ok(Look { kafka, view, brokers, topics, partitions: AtomicUsize::new(0) })
     }
 
     /// An onlooker at how many records a topic of this source has.
@@ -91,12 +94,22 @@ impl Look {
         Counter { view, topic }
     }
 
+    /// All of it. A broker that is busy may leave partitions out for a moment; then what is in them would seem to be nowhere.
+    async fn state(&self) -> Result<(Vec<PartitionState>, Vec<Position>), LogError> {
+        let (partitions, positions) = self.view.state().await?;
+        let (shown, most) = (partitions.len(), self.partitions.fetch_max(partitions.len(), Relaxed));
+        if shown < most {
+            return Err(LogError::Unavailable(format!("the broker shows {shown} of {most} partitions")));
+        }
+        Ok((partitions, positions))
+    }
+
     /// Messages behind, by stage: `ingest`, `download`, `retry`, `record`.
     ///
     /// # Errors
     /// Those of the log.
     pub async fn lag(&self) -> Result<BTreeMap<String, u64>, LogError> {
-        let (partitions, positions) = self.view.state().await?;
+        let (partitions, positions) = self.state().await?;
         let committed: HashMap<_, _> =
             positions.iter().map(|position| ((&position.group, &position.partition), position.committed)).collect();
         let mut lag = BTreeMap::new();
@@ -153,7 +166,7 @@ impl Look {
     /// # Errors
     /// Those of the log.
     pub async fn records(&self, topic: &str) -> Result<Records, LogError> {
-        let (partitions, _) = self.view.state().await?;
+        let (partitions, _) = self.state().await?;
         let mut records = Records::new();
         for state in partitions.iter().filter(|state| &*state.partition.topic == topic) {
             let mut next = state.begin;

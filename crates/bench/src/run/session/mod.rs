@@ -6,10 +6,12 @@
 //! open ─▶ start workers ─▶ warm up ─▶ begin ─▶ send ─▶ rows are awaited ─▶ finish ─▶ workers end ─▶ close: the ledger
 //! ```
 
+mod waits;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -33,12 +35,6 @@ pub(super) const WARM_UP: u64 = 300;
 const RUN: usize = 31;
 /// How often what is awaited is looked at.
 const LOOK: Duration = Duration::from_millis(20);
-/// The longest wait in which nothing new comes.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How often a group is asked how it shares its partitions.
-const SHARED: Duration = Duration::from_millis(200);
-/// How long nothing may come, with all stages done, until what is missing counts as lost.
-const SETTLED: Duration = Duration::from_secs(3);
 /// Bytes of objects that are read again and compared with their rows; of more, a part is taken evenly.
 const COMPARED: u64 = 64 << 20;
 
@@ -275,24 +271,6 @@ impl<'a> Session<'a> {
         Ok(Sent { plan, generator, started_us })
     }
 
-    /// Waits until this many workers share the partitions of tasks.
-    pub(super) async fn settled(&mut self, count: u32) -> Result<(), Failure> {
-        let (look, group, since) = (self.look()?, self.world.topics.download_group(), Instant::now());
-        loop {
-            let shares = look.shares(&group).await?;
-            if shares.len() == count as usize && shares.iter().all(|share| *share > 0) {
-                return Ok(());
-            }
-            if since.elapsed() > PATIENCE {
-                return Err(Failure::Late(format!(
-                    "{count} download workers did not come to share their partitions; they have {shares:?}"
-                )));
-            }
-            check(&mut self.workers, &self.follow)?;
-            tokio::time::sleep(SHARED).await;
-        }
-    }
-
     /// Sends what comes before the measured part and waits until all of it is through.
     pub(super) async fn warm_up(&mut self, spec: &Spec) -> Result<(), Failure> {
         let plan = self.plan(spec, "w", WARM_UP, None)?;
@@ -313,81 +291,6 @@ impl<'a> Session<'a> {
     pub(super) fn begin(&mut self) {
         self.begun = true;
         self.sampler.begin();
-    }
-
-    /// Waits until every message that was acknowledged has a row. When all stages have done what there is and some rows do
-    /// not come, it is the ledger's turn to say so.
-    pub(super) async fn rows(&mut self) -> Result<(), Failure> {
-        let (mut rows, mut since) = (self.follow.counter().rows(), Instant::now());
-        while !self.follow.accounts(|accounts| accounts.is_complete()) {
-            tokio::time::sleep(LOOK).await;
-            check(&mut self.workers, &self.follow)?;
-            let now = self.follow.counter().rows();
-            if now > rows {
-                (rows, since) = (now, Instant::now());
-            }
-            let quiet = since.elapsed();
-            if quiet > SETTLED && self.look()?.lag().await?.values().sum::<u64>() == 0 {
-                let held = self.held().await?;
-                self.complaints.push(format!("all stages were done, with {rows} rows; the topics hold {held}"));
-                return Ok(());
-            }
-            if quiet > PATIENCE {
-                // What is missing is the ledger's to say.
-                self.complaints.push(format!("no row came for {} s, after {rows}", PATIENCE.as_secs()));
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    /// How many records each topic has, in words.
-    async fn held(&self) -> Result<String, Failure> {
-        let (look, topics) = (self.look()?, &self.world.topics);
-        let mut held = Vec::new();
-        for topic in [topics.raw(), topics.pending(), topics.results(), topics.dead_letters()] {
-            held.push(format!("{topic} {}", look.counter(topic.clone()).count().await?));
-        }
-        Ok(held.join(", "))
-    }
-
-    /// Waits until a topic has so many records.
-    pub(super) async fn records(&mut self, counter: &Counter, count: u64) -> Result<(), Failure> {
-        let (mut last, mut since) = (0, Instant::now());
-        loop {
-            let now = counter.count().await?;
-            if now >= count {
-                return Ok(());
-            }
-            if now > last {
-                (last, since) = (now, Instant::now());
-            }
-            if since.elapsed() > PATIENCE {
-                return Err(Failure::Late(format!(
-                    "a stage put out {now} of {count} messages, and none for {} s",
-                    PATIENCE.as_secs()
-                )));
-            }
-            check(&mut self.workers, &self.follow)?;
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    /// Waits until this is so.
-    pub(super) async fn wait(
-        &mut self,
-        what: &str,
-        is_so: impl Fn(&Session<'_>) -> Result<bool, Failure>,
-    ) -> Result<(), Failure> {
-        let since = Instant::now();
-        while !is_so(self)? {
-            if since.elapsed() > PATIENCE {
-                return Err(Failure::Late(format!("waited {} s for {what}", PATIENCE.as_secs())));
-            }
-            check(&mut self.workers, &self.follow)?;
-            tokio::time::sleep(LOOK).await;
-        }
-        Ok(())
     }
 
     /// Tells all workers to stop, and waits for their ends.
