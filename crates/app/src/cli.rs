@@ -56,6 +56,8 @@ pub enum Command {
     Dlq(crate::dlq::args::DlqArgs),
     /// Make and check the topics that a service needs on Kafka
     Topics(crate::topics::TopicsArgs),
+    /// Measure what this machine, or brokers and stores of yours, make of Longshore
+    Bench(Box<crate::bench::BenchArgs>),
     /// Write, check and explain the configuration of a service
     Config(ConfigArgs),
     /// Print completions for a shell

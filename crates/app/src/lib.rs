@@ -6,6 +6,7 @@ pub mod exit;
 pub mod place;
 pub mod settings;
 
+pub mod bench;
 mod chain;
 pub mod check_url;
 pub mod chosen;
@@ -28,6 +29,7 @@ pub mod run;
 pub mod send;
 mod service;
 pub mod sight;
+mod slow;
 mod status;
 pub mod topics;
 pub mod trace;
@@ -58,6 +60,7 @@ pub async fn run(cli: Cli) -> Result<u8> {
         Command::Topics(args) => topics::run(args).await,
         Command::Trace(args) => trace::run(args).await,
         Command::Dlq(args) => dlq::run(args.command).await,
+        Command::Bench(args) => bench::run(*args).await,
         Command::Config(args) => config::command::run(args),
         Command::Completions(args) => config::command::completions(&args),
     }

@@ -28,6 +28,7 @@ use crate::config::Enriching;
 use crate::open_log::OpenLog;
 use crate::place::{self, Lane, Place};
 use crate::sight::{Onlooker, Sight};
+use crate::slow;
 
 /// Everything that the stages need, checked and typed.
 pub(crate) struct Plan {
@@ -334,7 +335,7 @@ impl Wiring<'_> {
     fn record(&self, tables: &OpenTables, hurry: CancellationToken) -> Record {
         let Lane { source, topics, shape } = self.open.lane.clone();
         let tables = record::Tables {
-            attachments: self.sight.table(&source.name, "attachments", tables.attachments.clone()),
+            attachments: slow::table(self.sight.table(&source.name, "attachments", tables.attachments.clone())),
             failed: self.sight.table(&source.name, "failed", tables.failed.clone()),
             events: self.sight.table(&source.name, "events", tables.events.clone()),
         };

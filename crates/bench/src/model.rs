@@ -103,6 +103,9 @@ pub struct Benchmark {
     pub targets: Vec<Target>,
     /// The processes under test: role and how many, such as `download` 3.
     pub workers: BTreeMap<String, u32>,
+    /// How many downloads each of them may have in flight, where that is known.
+    #[serde(default)]
+    pub in_flight: Option<u32>,
     /// Each run of it.
     pub repeats: Vec<Repeat>,
 }

@@ -1,0 +1,69 @@
+//! Whether the machine has what a run needs, before anything starts.
+
+use std::path::Path;
+
+use super::{LogKind, Options, drive, repeats};
+use crate::failure::Failure;
+use crate::proc;
+use crate::suite::{Of, Spec};
+
+/// The block of a file system: no file takes less.
+const BLOCK: u64 = 4_096;
+/// What an event takes in the log, on its way through all topics.
+const IN_LOG: u64 = 3_000;
+/// What is wanted besides.
+const SPARE: u64 = 512 << 20;
+/// Memory of one worker, of the broker, and of the rest.
+const WORKER: u64 = 128 << 20;
+const BROKER: u64 = 768 << 20;
+const REST: u64 = 256 << 20;
+
+/// Fails when disk, files or memory are short.
+///
+/// # Errors
+/// With how much is there, how much is needed, and the remedy.
+pub(super) fn room(chosen: &[&Spec], options: &Options, store: &Path) -> Result<(), Failure> {
+    let (files, bytes) = chosen.iter().map(|spec| of(spec, options)).fold((0, SPARE), |all, one| (all.0 + one.0, all.1 + one.1));
+    if let Some((free, inodes)) = proc::room(store) {
+        let (at, need) = (store.display(), mb(bytes));
+        if free < bytes {
+            let what = format!("{at} has room for {} MB, and {need} MB may be needed", mb(free));
+            return Err(Failure::Missing(format!(
+                "{what}: free some, name another place by --out or --store, or take fewer benchmarks"
+            )));
+        }
+        // Some file systems make room for names as they need it, and say 0.
+        if inodes > 0 && inodes < files {
+            let what = format!("{at} has room for {inodes} more files, and {files} may be needed");
+            return Err(Failure::Missing(format!("{what}: name another place by --out or --store")));
+        }
+    }
+    memory(chosen, options)
+}
+
+fn memory(chosen: &[&Spec], options: &Options) -> Result<(), Failure> {
+    let processes = |spec: &&Spec| spec.workers(options.tier).values().sum::<u32>();
+    let most = u64::from(chosen.iter().map(processes).max().unwrap_or(0));
+    let broker = if options.log == LogKind::Kafka && options.brokers.is_none() { BROKER } else { 0 };
+    let need = most * WORKER + broker + REST;
+    match proc::memory_free_bytes() {
+        Some(free) if free < need => Err(Failure::Missing(format!(
+            "{} MB of memory are free, and {} MB may be needed by {most} workers and what they work with: end other programs, or take fewer benchmarks",
+            mb(free),
+            mb(need)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The most files and bytes that a benchmark makes.
+fn of(spec: &Spec, options: &Options) -> (u64, u64) {
+    let messages = drive::messages(spec, options) * u64::from(repeats(spec, options));
+    let files = if spec.load.of == Of::Results { 0 } else { messages };
+    let each = spec.load.file_bytes.div_ceil(BLOCK) * BLOCK;
+    (files, files * each + messages * IN_LOG)
+}
+
+fn mb(bytes: u64) -> u64 {
+    bytes / 1_000_000
+}

@@ -1,0 +1,315 @@
+//! Running benchmarks: one after the other, each as often as asked, into a report that is written anew after each.
+//!
+//! *Owns*: the order, the directory of a run, what all of its benchmarks share (broker, names), the report's file.
+//! *Does not own*: what a benchmark is ([`crate::suite`]), how one run of it goes (`session`, `drive`), verdicts.
+//!
+//! ```text
+//! names, tier ─▶ checks ─▶ broker ─▶ for each benchmark, for each repeat: session ─▶ Repeat ─▶ report.json
+//! ```
+//! Whatever happens, Ctrl-C too, what has been measured so far is in the report, and nothing that was started goes on.
+
+mod check;
+mod drive;
+mod environment;
+pub mod fault;
+mod metrics;
+mod session;
+
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use longshore_core::time;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::Broker;
+use crate::failure::Failure;
+use crate::model::{Benchmark, Repeat, Report, SCHEMA, Tier};
+use crate::process::Binary;
+use crate::suite::{self, SUITE, Spec};
+use crate::world::{LogAt, Places};
+use fault::Fault;
+
+/// The name of the report below the directory of a run.
+pub const REPORT: &str = "report.json";
+/// Where configurations, logs and the broker are, below the directory of a run.
+const WORK: &str = "work";
+
+/// What to run, and where.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The benchmarks; none is all of the tier.
+    pub names: Vec<String>,
+    /// How much of each.
+    pub tier: Tier,
+    /// The directory for the report and all that is made meanwhile.
+    pub out: PathBuf,
+    /// `host:port` of brokers; none is a broker of the suite's own.
+    pub brokers: Option<String>,
+    /// Where files go, each run below a directory of its own; none is below `out`.
+    pub store: Option<String>,
+    /// The same for tables.
+    pub tables: Option<String>,
+    /// The log between the stages.
+    pub log: LogKind,
+    /// How often each is run; none is as often as the tier says.
+    pub repeats: Option<u32>,
+    /// How long the soak lasts.
+    pub soak: Duration,
+    /// The program under test, and the one that is running.
+    pub binary: Binary,
+    /// The command, word by word.
+    pub command: Vec<String>,
+    /// For tests of the suite: the share of each load that is taken, on top of the tier's.
+    pub scale: f64,
+    /// For tests of the suite: what is to go wrong.
+    pub fault: Option<Fault>,
+}
+
+/// The log between the stages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogKind {
+    /// Apache Kafka; every worker is a process of its own.
+    Kafka,
+    /// The embedded one: all roles in one process, and what needs several is left out.
+    Embedded,
+}
+
+/// Hears how a run goes.
+pub trait News: Send + Sync {
+    /// What is being done.
+    fn progress(&self, line: &str);
+    /// A benchmark has ended.
+    fn ended(&self, benchmark: &Benchmark);
+}
+
+/// What all benchmarks of a run share.
+pub(crate) struct Context<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) places: Places,
+    pub(crate) broker_pid: Option<u32>,
+    pub(crate) news: &'a dyn News,
+    id: String,
+    next: Cell<u32>,
+}
+
+impl Context<'_> {
+    /// A name for a source that nobody else has, also on brokers that others use.
+    pub(crate) fn name(&self) -> String {
+        self.next.set(self.next.get() + 1);
+        format!("{}-{:02}", self.id, self.next.get())
+    }
+}
+
+/// Runs what is asked for until it is done or `stop` is cancelled; then the report says that it is not complete.
+///
+/// # Errors
+/// When nothing can be run: with what is missing, and the remedy. What goes wrong in one run of a benchmark is in its report.
+pub async fn run(options: &Options, news: &dyn News, stop: &CancellationToken) -> Result<Report, Failure> {
+    let chosen = chosen(options, news)?;
+    fault::check(options.fault)?;
+    let work = options.out.join(WORK);
+    std::fs::create_dir_all(&work).map_err(Failure::io(format!("cannot make {}", work.display())))?;
+    let out = options.out.canonicalize().map_err(Failure::io(format!("cannot find {}", options.out.display())))?;
+    let (store, tables) =
+        (directory(&out, options.store.as_deref(), "files")?, directory(&out, options.tables.as_deref(), "tables")?);
+    check::room(&chosen, options, &store)?;
+    let mut broker = broker(options, &out.join(WORK), news, stop).await?;
+    let log = match (&options.brokers, &broker) {
+        (Some(brokers), _) => LogAt::Kafka(brokers.clone()),
+        (None, Some(broker)) => LogAt::Kafka(broker.address().to_owned()),
+        (None, None) => LogAt::Embedded,
+    };
+    let places = Places { work: out.join(WORK), store, tables, log };
+    let context = Context {
+        options,
+        broker_pid: broker.as_ref().map(Broker::pid),
+        news,
+        id: format!("bench-{}", time::format(now_us()).replace([':', '-', '.'], "").to_lowercase()),
+        next: Cell::new(0),
+        places,
+    };
+    let mut report = begun(&context);
+    let ran = all(&context, &chosen, &mut report, broker.as_mut(), stop).await;
+    if let Some(broker) = broker {
+        broker.end().await;
+    }
+    clean(&context);
+    ran?;
+    report.finished_at = Some(time::format(now_us()));
+    write(&report, &options.out)?;
+    Ok(report)
+}
+
+/// The benchmarks that are asked for, in the order of the suite.
+fn chosen(options: &Options, news: &dyn News) -> Result<Vec<&'static Spec>, Failure> {
+    if let Some(unknown) = options.names.iter().find(|name| suite::find(name).is_none()) {
+        let known: Vec<&str> = SUITE.iter().map(|spec| spec.name).collect();
+        return Err(Failure::Usage(format!("there is no benchmark {unknown:?}; there are {}", known.join(", "))));
+    }
+    let named = |spec: &&Spec| options.names.iter().any(|name| name == spec.name);
+    let wanted = |spec: &&Spec| if options.names.is_empty() { spec.is_in(options.tier) } else { named(spec) };
+    let (fit, others): (Vec<&Spec>, Vec<&Spec>) =
+        SUITE.iter().filter(wanted).partition(|spec| options.log == LogKind::Kafka || spec.fits_one_process());
+    if !others.is_empty() {
+        let names: Vec<&str> = others.iter().map(|spec| spec.name).collect();
+        news.progress(&format!(
+            "Left out, since they need several processes, and the embedded log has one: {}",
+            names.join(", ")
+        ));
+    }
+    if fit.is_empty() {
+        return Err(Failure::Usage("none of these benchmarks can run on the embedded log: take --log kafka".to_owned()));
+    }
+    Ok(fit)
+}
+
+/// A directory that is named, or one below `out`.
+fn directory(out: &Path, named: Option<&str>, name: &str) -> Result<PathBuf, Failure> {
+    let path = named.map_or_else(|| out.join(name), PathBuf::from);
+    let failed = || Failure::io(format!("cannot use {} as a directory", path.display()));
+    if path.to_string_lossy().contains("://") {
+        let what = format!("{}: the suite measures local directories; name one", path.display());
+        return Err(Failure::Usage(what));
+    }
+    std::fs::create_dir_all(&path).map_err(failed())?;
+    path.canonicalize().map_err(failed())
+}
+
+async fn broker(options: &Options, work: &Path, news: &dyn News, stop: &CancellationToken) -> Result<Option<Broker>, Failure> {
+    if options.log == LogKind::Embedded || options.brokers.is_some() {
+        return Ok(None);
+    }
+    news.progress("Starting a Kafka broker");
+    let directory = work.join("kafka");
+    tokio::select! {
+        broker = Broker::start(&directory) => broker.map(Some),
+        () = stop.cancelled() => Err(Failure::Late("stopped before anything was measured".to_owned())),
+    }
+}
+
+fn begun(context: &Context<'_>) -> Report {
+    Report {
+        schema: SCHEMA,
+        tier: context.options.tier,
+        command: context.options.command.clone(),
+        started_at: time::format(now_us()),
+        finished_at: None,
+        complete: false,
+        environment: environment::of(context),
+        settings: environment::settings(context),
+        benchmarks: Vec::new(),
+    }
+}
+
+/// Runs all; what has been measured is in the report whenever this ends or is dropped.
+async fn all(
+    context: &Context<'_>,
+    chosen: &[&'static Spec],
+    report: &mut Report,
+    mut broker: Option<&mut Broker>,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    write(report, &context.options.out)?;
+    for spec in chosen {
+        report.benchmarks.push(empty(spec, context.options));
+        for number in 1..=repeats(spec, context.options) {
+            context.news.progress(&format!("{} {number}/{}", spec.name, repeats(spec, context.options)));
+            let repeat = tokio::select! {
+                repeat = drive::one(context, spec) => repeat,
+                () = stop.cancelled() => {
+                    report.benchmarks.retain(|benchmark| !benchmark.repeats.is_empty());
+                    return Ok(());
+                }
+            };
+            if broker.as_mut().is_some_and(|broker| broker.has_ended()) {
+                return Err(Failure::Missing(
+                    "the Kafka broker has ended unasked; its log is below the directory of the run".to_owned(),
+                ));
+            }
+            if let Some(benchmark) = report.benchmarks.last_mut() {
+                benchmark.repeats.push(repeat);
+            }
+            write(report, &context.options.out)?;
+        }
+        if let Some(benchmark) = report.benchmarks.last() {
+            context.news.ended(benchmark);
+        }
+    }
+    report.complete = true;
+    Ok(())
+}
+
+fn repeats(spec: &Spec, options: &Options) -> u32 {
+    options.repeats.unwrap_or_else(|| spec.repeats(options.tier)).max(1)
+}
+
+/// The share of the full size that is taken.
+pub(crate) fn scale(spec: &Spec, options: &Options) -> f64 {
+    spec.scale(options.tier) * options.scale
+}
+
+fn empty(spec: &Spec, options: &Options) -> Benchmark {
+    let mut workers = spec.workers(options.tier);
+    if options.log == LogKind::Embedded {
+        workers = [("all".to_owned(), 1)].into();
+    }
+    Benchmark {
+        name: spec.name.to_owned(),
+        description: spec.description.to_owned(),
+        category: spec.category,
+        load: drive::load(spec, options),
+        targets: spec.targets(),
+        workers,
+        in_flight: Some(spec.cast.in_flight),
+        repeats: Vec::new(),
+    }
+}
+
+/// Writes the report so that whoever reads it finds the one before or this one, whole.
+fn write(report: &Report, out: &Path) -> Result<(), Failure> {
+    let (path, fresh) = (out.join(REPORT), out.join(format!(".{REPORT}.new")));
+    let failed = || Failure::io(format!("cannot write {}", path.display()));
+    let text = serde_json::to_vec_pretty(report).unwrap_or_default();
+    std::fs::write(&fresh, text).map_err(failed())?;
+    std::fs::rename(&fresh, &path).map_err(failed())
+}
+
+/// Removes what the runs have made, files and tables first; where something went wrong, the logs stay.
+fn clean(context: &Context<'_>) {
+    let places = &context.places;
+    let made = |directory: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        entries
+            .map(|entry| entry.path())
+            .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&context.id)))
+            .collect()
+    };
+    for path in made(&places.store).into_iter().chain(made(&places.tables)) {
+        let _ = std::fs::remove_dir_all(path);
+    }
+}
+
+/// Microseconds since 1970.
+pub(crate) fn now_us() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// A run of a benchmark that came to nothing.
+pub(crate) fn nothing(why: String) -> Repeat {
+    Repeat {
+        started_at: time::format(now_us()),
+        warm_up_s: 0.0,
+        duration_s: 0.0,
+        metrics: Default::default(),
+        latency: None,
+        stage_latency: Default::default(),
+        processes: Vec::new(),
+        samples: Vec::new(),
+        marks: Vec::new(),
+        generator: None,
+        ledger: Default::default(),
+        inconclusive: vec![why],
+    }
+}
