@@ -12,13 +12,15 @@ from fleet.world import Fleet, cpu_seconds, told, wait_for_calm
 from measuring import IN_FLIGHT, SIZES, fail, stored
 
 GOALS = {"10k": 0.45, "100k": 0.65}
+# Enough for some seconds: joining the groups and the last commit must not be what is measured.
+FILES = {"10k": 60_000, "100k": 30_000}
 PATIENCE = 180  # seconds
 
 
 def measure(bench):
     runs = []
     for size in bench.sizes:
-        count = bench.scaled(SIZES[size][1])
+        count = bench.scaled(FILES[size])
         for turn in range(bench.rounds):
             for program, run in (("bare", bare), ("longshore", longshore)):
                 busy = wait_for_calm(bench.calm)

@@ -47,7 +47,7 @@ use way::{Position, Way};
 /// How many attachments are remembered as seen, 24 bytes each, twice.
 pub const SEEN: usize = 262_144;
 /// The most messages that are gathered before they are appended.
-const CHUNK_MESSAGES: usize = 1_000;
+const CHUNK_MESSAGES: usize = 2_000;
 /// The bytes of messages that are gathered before they are appended, about: one event may make many times its own size.
 const CHUNK_BYTES: usize = 1 << 20;
 /// How often positions are committed.
