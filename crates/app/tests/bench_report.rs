@@ -59,7 +59,7 @@ fn a_report_is_written_again_beside_itself_and_its_verdicts_are_shown() {
     for cell in ["Throughput", "≥ 1,000/s", "4,200/s (4,074 – 4,368)", "+320.0 %", "PASS"] {
         assert!(row.contains(cell), "{cell}: {row}");
     }
-    assert!(text.contains("\nPASS\n") && text.contains("run/report.html"), "{text}");
+    assert!(text.contains("\nAll in all: PASS\n") && text.contains("run/report.html"), "{text}");
     assert!(!text.contains('\u{1b}'), "colours are for terminals");
 }
 

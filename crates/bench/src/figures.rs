@@ -145,6 +145,14 @@ pub fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     (count > 0).then(|| sum / count as f64)
 }
 
+/// A command as it is typed: the program by its name alone, wherever it lies, and in quotes what a shell would part or expand.
+pub fn command_line(words: &[String]) -> String {
+    let plain = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:,=@+%".contains(c));
+    let quoted = |word: &str| if plain(word) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) };
+    let program = words.first().map(|word| word.rsplit('/').next().unwrap_or_default());
+    program.into_iter().chain(words.iter().skip(1).map(String::as_str)).map(quoted).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,6 +197,14 @@ mod tests {
         for (value, text) in [(12.54, "+12.5 %"), (-3.0, "−3 %"), (0.0, "0 %"), (-0.01, "0 %"), (1_250.0, "+1,250 %")] {
             assert_eq!(percent(value), text);
         }
+    }
+
+    #[test]
+    fn a_command_can_be_typed_again() {
+        let words =
+            ["/opt/x/longshore", "bench", "run", "--out", "my dir", "--brokers", "a:1,b:2", "it's", ""].map(str::to_owned);
+        assert_eq!(command_line(&words), r"longshore bench run --out 'my dir' --brokers a:1,b:2 'it'\''s' ''");
+        assert_eq!(command_line(&[]), "");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Following the tables of a run while it goes on: each row goes into the accounts as it is seen.
 //!
-//! *Owns*: a thread that looks at both tables every [`EVERY`]. *Does not own*: how they are read ([`crate::reader`]), what
+//! *Owns*: a thread that looks at both tables every `EVERY`. *Does not own*: how they are read ([`crate::reader`]), what
 //! the rows must be ([`crate::ledger`]).
 //!
 //! ```text

@@ -21,7 +21,7 @@ pub(super) fn table(told: &Told<'_>) -> String {
     let behind = told.judged.benchmarks.iter().filter(|one| !one.why.is_empty());
     let behind: String = behind.map(|one| format!("\n{}: {}: {}", one.verdict.word(), one.name, one.why.join("; "))).collect();
     let whole = if told.report.complete { "" } else { " (it was interrupted)" };
-    let lines = format!("{}\n{}\n{}{whole}", table.trim_fmt(), behind, told.judged.verdict.word());
+    let lines = format!("{}\n{}\nAll in all: {}{whole}", table.trim_fmt(), behind, told.judged.verdict.word());
     lines.lines().map(render::harmless).collect::<Vec<_>>().join("\n")
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::evidence::{Evidence, highest};
 use super::limits::{Cause, Limit};
 use super::{Advice, Finding, HELPERS, used_up};
-use crate::figures::{Unit, number};
+use crate::figures::{Unit, command_line, number};
 use crate::model::{Asker, Report};
 use crate::verdict::{Judged, JudgedBenchmark, JudgedTarget, Verdict};
 
@@ -241,7 +241,7 @@ pub(super) fn immediate(report: &Report, judged: &Judged, limits: &Limits) -> Ve
     let mut advice = Vec::new();
     if !report.complete {
         advice.push(Advice {
-            text: format!("Run it to its end: `{}` was interrupted.", report.command.join(" ")),
+            text: format!("Run it to its end: `{}` was interrupted.", command_line(&report.command)),
             rules: vec!["A1"],
         });
     }

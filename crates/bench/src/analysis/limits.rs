@@ -68,9 +68,7 @@ pub(super) fn limit(seen: &Evidence<'_>) -> Limit {
         return met(seen, busiest);
     }
     match busiest {
-        Some((role, busy)) => {
-            because(seen, role, format!("its busiest process takes {} of a core", Unit::Cores.show(busy)), "Q3")
-        }
+        Some((role, _)) => because(seen, role, "no queue stands".to_owned(), "Q3"),
         None => Limit {
             stage: "unknown".to_owned(),
             cause: Cause::Waiting,

@@ -1,7 +1,7 @@
 //! Running benchmarks: one after the other, each as often as asked, into a report that is written anew after each.
 //!
 //! *Owns*: the order, the directory of a run, what all of its benchmarks share (broker, names), the report's file.
-//! *Does not own*: what a benchmark is ([`crate::suite`]), how one run of it goes ([`session`], [`drive`]), verdicts.
+//! *Does not own*: what a benchmark is ([`crate::suite`]), how one run of it goes (`session`, `drive`), verdicts.
 //!
 //! ```text
 //! names, tier ─▶ checks ─▶ broker ─▶ for each benchmark, for each repeat: session ─▶ Repeat ─▶ report.json

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::analysis::{Advice, Finding, RULES};
+use crate::figures::command_line;
 use crate::report::Told;
 use crate::report::escape::{html, html_sentence};
 use crate::report::markdown::configuration;
@@ -82,7 +83,7 @@ fn environment(told: &Told<'_>) -> String {
         "<section id=\"environment\">\n<h2>Environment</h2>\n<h3>Hardware and versions</h3>\n<dl>{}{versions}</dl>\n<h3>Configuration</h3>\n\
          <dl>{settings}</dl>\n<h3>Command</h3>\n<pre>{}</pre>\n</section>\n",
         hardware.concat(),
-        html(&told.report.command.join(" "))
+        html(&command_line(&told.report.command))
     )
 }
 

@@ -14,6 +14,7 @@ mod tables;
 use super::Told;
 use super::escape::html;
 use super::markdown::tier;
+use crate::figures::command_line;
 use crate::verdict::Verdict;
 
 /// The whole page.
@@ -35,7 +36,7 @@ pub(super) fn document(told: &Told<'_>) -> String {
         tier(report.tier),
         report.benchmarks.len(),
         html(&report.started_at),
-        html(&report.command.join(" ")),
+        html(&command_line(&report.command)),
         contents(told),
         tables::verdicts(told),
         tables::headlines(told),

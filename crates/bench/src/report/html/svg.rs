@@ -11,10 +11,10 @@ use crate::report::escape::html;
 /// The most points of a line: more than a picture has room for, and a page of a soak stays small.
 pub(super) const POINTS: usize = 300;
 const WIDTH: f64 = 420.0;
-const HEIGHT: f64 = 230.0;
+const HEIGHT: f64 = 240.0;
 const LEFT: f64 = 52.0;
 const RIGHT: f64 = 10.0;
-const TOP: f64 = 18.0;
+const TOP: f64 = 30.0;
 const BOTTOM: f64 = 34.0;
 
 /// A line.
@@ -144,7 +144,7 @@ impl Frame {
     }
 
     fn rows(&self, svg: &mut String, unit: &str) {
-        let _ = write!(svg, "<text x=\"2\" y=\"11\">{}</text>", html(unit));
+        let _ = write!(svg, "<text x=\"2\" y=\"12\">{}</text>", html(unit));
         for step in 0..=4 {
             let value = self.y_top * f64::from(step) / 4.0;
             let (y, right) = (self.py(value), WIDTH - RIGHT);

@@ -2,6 +2,7 @@
 
 use super::{advised, cited, numbered, tier};
 use crate::analysis::{Finding, RULES};
+use crate::figures::command_line;
 use crate::model::Report;
 use crate::report::Told;
 use crate::report::escape::{block, code, markdown as text, sentence};
@@ -70,7 +71,7 @@ pub(super) fn environment(told: &Told<'_>) -> String {
         fenced(hardware),
         fenced(software),
         fenced(configuration(report)),
-        fenced(vec![report.command.join(" ")])
+        fenced(vec![command_line(&report.command)])
     )
 }
 
