@@ -19,11 +19,11 @@ pub struct Used {
     pub rss_peak_bytes: u64,
 }
 
-/// What a process has used so far; nothing once it is no more.
+/// What a process has used so far; nothing once it is no more. One that has ended and was not waited for has no memory.
 pub fn used(pid: u32) -> Option<Used> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let rss_bytes = line(&status, "VmRSS:")?;
+    let rss_bytes = line(&status, "VmRSS:").unwrap_or(0);
     Some(Used { cpu_s: cpu_seconds(&stat)?, rss_bytes, rss_peak_bytes: line(&status, "VmHWM:").unwrap_or(rss_bytes) })
 }
 

@@ -126,6 +126,11 @@ impl Sampler {
         });
     }
 
+    /// Looks at all processes once more, before one of them is no more.
+    pub fn look(&self) {
+        lock(&self.inner).take(Instant::now());
+    }
+
     /// The measured part begins now.
     pub fn begin(&self) {
         lock(&self.inner).begin();
@@ -224,7 +229,8 @@ impl Account {
     fn begin(&mut self, now: Instant) {
         (self.at_origin, self.since, self.until) = (self.last, now, now);
         self.peak = 0.0;
-        self.rss.clear();
+        // What it has at the beginning counts, and one that has ended by then does not.
+        self.rss = if self.last_at == now { self.rss.pop().into_iter().collect() } else { Vec::new() };
     }
 
     /// Its share of a core since the last look, and its memory; nothing once it has ended.
@@ -237,7 +243,7 @@ impl Account {
         if time > 0.5 {
             self.peak = self.peak.max(cpu);
         }
-        self.rss.push(used.rss_bytes);
+        self.rss.extend((used.rss_bytes > 0).then_some(used.rss_bytes));
         self.rss_peak = self.rss_peak.max(used.rss_peak_bytes);
         Some((cpu, used.rss_bytes))
     }

@@ -164,6 +164,16 @@ async fn a_schedule_is_kept_and_a_stall_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_schedule_sends_nothing_early() {
+    let service = Service::start(|_| Answer::Take).await;
+    let begun = Instant::now();
+    let done = generate(GeneratorPlan { rate_per_s: Some(50.0), ..service.plan(50) }).await.unwrap();
+    assert!(begun.elapsed() >= Duration::from_millis(1_450), "50 at 50/s after 0.5 s took {:?}", begun.elapsed());
+    assert!(done.sent == 50 && done.rate_per_s < 52.0, "{done:?}");
+    assert!(service.notes.lock().unwrap().requests > 25, "an event does not wait for the next");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_without_room_is_asked_again_and_counts_once() {
     let service = Service::start(|nth| match nth % 3 {
         0 => Answer::Refuse(429),

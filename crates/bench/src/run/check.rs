@@ -67,3 +67,51 @@ fn of(spec: &Spec, options: &Options) -> (u64, u64) {
 fn mb(bytes: u64) -> u64 {
     bytes / 1_000_000
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::Tier;
+    use crate::process::Binary;
+    use crate::suite::find;
+
+    fn options(soak: Duration) -> Options {
+        Options {
+            names: Vec::new(),
+            tier: Tier::Release,
+            out: PathBuf::from("."),
+            brokers: None,
+            store: None,
+            tables: None,
+            log: LogKind::Embedded,
+            repeats: None,
+            soak,
+            binary: Binary { harness: PathBuf::new(), tested: PathBuf::new() },
+            command: Vec::new(),
+            scale: 1.0,
+            fault: None,
+        }
+    }
+
+    #[test]
+    fn a_disk_without_room_is_said_before_anything_starts() {
+        let (soak, latency) = (find("soak").expect("it is there"), find("end_to_end_latency").expect("it is there"));
+        // A file a millisecond for a thousand years.
+        let long = options(Duration::from_secs(1_000 * 365 * 86_400));
+        let said = room(&[soak], &long, Path::new(".")).expect_err("no disk is as large").to_string();
+        assert!(said.contains("has room for") && said.contains("--store"), "{said}");
+        assert!(room(&[latency], &options(Duration::from_secs(1)), Path::new(".")).is_ok(), "this machine runs tests");
+    }
+
+    #[test]
+    fn what_is_needed_follows_messages_files_and_repeats() {
+        let results = find("result_processor_throughput").expect("it is there");
+        let options = Options { repeats: Some(2), ..options(Duration::ZERO) };
+        assert_eq!(of(results, &options), (0, 2 * 10_000 * IN_LOG), "results have no files");
+        let downloads = find("download_worker_throughput").expect("it is there");
+        assert_eq!(of(downloads, &options), (10_000, 10_000 * (3 * BLOCK + IN_LOG)));
+    }
+}

@@ -211,6 +211,13 @@ async fn all(
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
     write(report, &context.options.out)?;
+    if context.broker_pid.is_some() {
+        context.news.progress("Letting the broker warm up");
+        tokio::select! {
+            woken = drive::wake(context) => woken?,
+            () = stop.cancelled() => return Ok(()),
+        }
+    }
     for spec in chosen {
         report.benchmarks.push(empty(spec, context.options));
         for number in 1..=repeats(spec, context.options) {

@@ -24,6 +24,8 @@ use crate::model::{Load, Repeat};
 use crate::suite::{Drive, Role, Spec, scaled};
 use crate::world::Wanted;
 
+pub(super) use stage::wake;
+
 /// One run of a benchmark. Whatever goes wrong, it says so itself.
 pub(super) async fn one(context: &Context<'_>, spec: &Spec) -> Repeat {
     let ran = match spec.drive {

@@ -10,7 +10,10 @@ use crate::look::{Counter, Look};
 use crate::model::Repeat;
 use crate::run::session::{Session, WARM_UP};
 use crate::run::{Context, metrics};
-use crate::suite::{Role, Spec};
+use crate::suite::{Role, Spec, find, scaled};
+
+/// Events that wake a broker.
+const WAKING: u64 = 60_000;
 
 pub(super) async fn run(context: &Context<'_>, spec: &Spec, role: Role) -> Result<Repeat, Failure> {
     let mut session = opened(context, spec).await?;
@@ -44,6 +47,24 @@ pub(super) async fn run(context: &Context<'_>, spec: &Spec, role: Role) -> Resul
             metrics::repeat(session, spec, course).await
         }
     }
+}
+
+/// Lets a broker that has just started work for a while: its code is compiled while it runs, and the first benchmark would be
+/// measured on a slower one than the others.
+pub(in crate::run) async fn wake(context: &Context<'_>) -> Result<(), Failure> {
+    let Some(spec) = find("event_ingestion_throughput") else { return Ok(()) };
+    let mut session = opened(context, spec).await?;
+    session.start(Role::Ingest).await?;
+    let look = session.look()?;
+    let counter = look.counter(session.world.topics.pending());
+    let count = scaled(WAKING, context.options.scale);
+    let plan = session.plan(spec, "w", count, None)?;
+    let sending = session.send(plan, Phase::WarmUp)?;
+    session.sent(sending).await?;
+    session.records(&counter, count).await?;
+    session.stop_workers().await;
+    session.forget_topics().await;
+    Ok(())
 }
 
 /// The topic that a stage writes to; none for the one that writes rows.

@@ -259,14 +259,15 @@ impl<'a> Session<'a> {
     pub(super) async fn sent(&mut self, mut sending: Sending) -> Result<Sent, Failure> {
         self.started(&mut sending).await?;
         let Sending { plan, part, process, .. } = sending;
-        let (follow, workers) = (&self.follow, &mut self.workers);
-        let mut done = std::pin::pin!(process.done());
-        let (generator, started_us) = loop {
+        let (mut course, follow, workers) = (process.course(), &self.follow, &mut self.workers);
+        loop {
             tokio::select! {
-                done = &mut done => break done?,
+                _ = course.wait_for(|course| course.ended) => break,
                 () = tokio::time::sleep(LOOK) => check(workers, follow)?,
             }
-        };
+        }
+        self.sampler.look();
+        let (generator, started_us) = process.done().await?;
         follow.accounts(|accounts| accounts.acknowledged(part, generator.sent));
         Ok(Sent { plan, generator, started_us })
     }
@@ -327,7 +328,7 @@ impl<'a> Session<'a> {
     }
 
     /// Deletes the run's topics: a broker is slower the more partitions it has, and others' brokers are to stay as they were.
-    async fn forget_topics(&self) {
+    pub(super) async fn forget_topics(&self) {
         if let (LogAt::Kafka(brokers), Ok(look)) = (&self.world.log, self.look())
             && let Err(error) = look.delete_topics(brokers).await
         {
