@@ -134,10 +134,11 @@ pub async fn run(options: &Options, news: &dyn News, stop: &CancellationToken) -
     if let Some(broker) = broker {
         broker.end().await;
     }
-    clean(&context);
-    ran?;
     report.finished_at = Some(time::format(now_us()));
-    write(&report, &options.out)?;
+    let written = write(&report, &options.out);
+    news.progress("Removing the files and tables of the runs");
+    clean(&context);
+    ran.and(written)?;
     Ok(report)
 }
 

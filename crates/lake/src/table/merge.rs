@@ -1,7 +1,8 @@
 //! Several sorted files of one day become one, still sorted.
 //!
 //! *Memory*, whatever the size of the files: one row group of each input as it lies on disk, one small batch of each
-//! input decoded, one row group of the output, and one part of the upload.
+//! input decoded, a decompressor for each of its columns, one row group of the output, and one part of the upload. The
+//! smallest inputs, of which there are most, are decoded whole when they are opened: an open file takes more than its rows.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -28,6 +29,8 @@ use super::stats::Stats;
 
 /// Rows decoded of one input at a time.
 const INPUT_ROWS: usize = 256;
+/// Rows of the largest input that is decoded whole.
+const SMALL_ROWS: u64 = 512;
 /// Rows handed to the writer at a time.
 const OUTPUT_ROWS: usize = 2_048;
 /// Bytes of one part of the upload; a smaller file goes in one put.
@@ -176,7 +179,12 @@ async fn open_sorted(inner: &Inner, file: &Arc<DataFile>) -> Result<BoxStream<'s
     let shape = inner.shape.clone();
     let builder = ParquetRecordBatchStreamBuilder::new(file.reader(&inner.store)).await.map_err(|e| failed(&e))?;
     let stream = builder.with_batch_size(INPUT_ROWS).build().map_err(|e| failed(&e))?;
-    Ok(stream.map(move |batch| conform(&shape, batch.map_err(|e| failed(&e))?).map_err(|e| failed(&e))).boxed())
+    let batches = stream.map(move |batch| conform(&shape, batch.map_err(|e| failed(&e))?).map_err(|e| failed(&e)));
+    if file.rows.is_some_and(|rows| rows <= SMALL_ROWS) {
+        let whole: Vec<RecordBatch> = batches.try_collect().await?;
+        return Ok(futures::stream::iter(whole.into_iter().map(Ok)).boxed());
+    }
+    Ok(batches.boxed())
 }
 
 /// A batch in the shape that we write, also if another engine wrote it in its own.
