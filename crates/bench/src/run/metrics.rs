@@ -31,15 +31,15 @@ use crate::times::Times;
 
 /// A generator that is later than this with one message in a hundred has not kept its schedule, …
 const LATE_S: f64 = 0.05;
-/// … nor one that comes to less than this share of its rate.
+/// … nor one that comes to less than this share of its rate, …
 const RATE: f64 = 0.98;
+/// … and is behind by more than this: the last acknowledgement is a part of its time.
+const BEHIND_S: f64 = 0.5;
 /// Helpers that take more than this share of a machine that is busier than that are what was measured.
 const HELPERS: f64 = 0.5;
 const BUSY: f64 = 0.95;
 /// Messages of which each is followed through the topics; of longer runs the stages' times are not taken.
 const FOLLOWED: u64 = 200_000;
-/// A schedule that is shorter than this has no rate to speak of: the last acknowledgement is a part of it.
-const RATED_S: f64 = 10.0;
 
 /// What a run came to, once its sampler has stopped.
 pub(super) struct Course {
@@ -310,8 +310,8 @@ fn schedule(sent: &Sent) -> Vec<String> {
             "the generator did not keep its schedule: one message in a hundred was {late:.0} ms late or more, above {bound:.0} ms"
         ));
     }
-    let long = sent.plan.count as f64 / rate >= RATED_S;
-    if long && rate_per_s < rate * RATE {
+    let behind_s = sent.plan.count as f64 / rate_per_s - sent.plan.count as f64 / rate;
+    if behind_s > BEHIND_S && rate_per_s < rate * RATE {
         doubts.push(format!("the generator came to {rate_per_s:.0} messages a second of {rate:.0}"));
     }
     doubts
