@@ -174,7 +174,7 @@ impl Mapped<'_> {
             "type": event.event_type,
             "event_time": event.event_time,
             "untimed": self.untimed(event),
-            "columns": columns.collect::<Map<String, Value>>(),
+            "columns": columns.map(|(name, value)| (name.to_string(), value)).collect::<Map<String, Value>>(),
             "without_list": event.without_list,
             "enriched_later": self.chosen.lane.source.enrich.is_some(),
             "attachments": event.attachments.iter().map(|one| self.attachment_json(one)).collect::<Vec<_>>(),

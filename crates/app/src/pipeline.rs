@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use longshore_core::policy::known::Known;
 use longshore_core::retry::Ladder;
 use longshore_lake::durable::DiskSync;
 use longshore_lake::store::{LocalOptions, LocalStore, Owner, SyncMode};
 use longshore_lake::table::{ExactTable, Options, Root};
-use longshore_origin::HttpOrigin;
+use longshore_origin::{HttpOrigin, Settings};
 use longshore_stages::StageError;
 use longshore_stages::download::{Download, Limits};
 use longshore_stages::enrich::{Enrich, EnrichLimits};
@@ -152,6 +153,8 @@ pub(crate) struct Stages {
     record: JoinSet<Result<(), StageError>>,
     /// Ends all but record.
     pub(crate) drain: CancellationToken,
+    /// Makes ingest and download commit positions at once when nothing is under way.
+    pub(crate) ended: CancellationToken,
     /// Makes record commit without waiting for company.
     pub(crate) hurry: CancellationToken,
     /// Ends record.
@@ -213,6 +216,7 @@ impl World {
             upstream: JoinSet::new(),
             record: JoinSet::new(),
             drain: CancellationToken::new(),
+            ended: CancellationToken::new(),
             hurry: CancellationToken::new(),
             drain_record: CancellationToken::new(),
             slots: Arc::new(Semaphore::new(plan.limits.slots())),
@@ -227,7 +231,7 @@ impl World {
         let (log, store) = (self.sight.log(self.log.clone()), self.sight.store(Arc::new(self.store.clone())));
         let wiring = Wiring { plan, open, setup, log, store, clock: Arc::new(SystemClock), sight: &self.sight };
         if roles.has(Role::Ingest) {
-            stages.upstream.spawn(wiring.ingest().run(stages.drain.clone()));
+            stages.upstream.spawn(wiring.ingest(stages.ended.clone()).run(stages.drain.clone()));
             if let Some(enrich) = wiring.enrich() {
                 stages.upstream.spawn(enrich.run(stages.drain.clone()));
             }
@@ -239,7 +243,7 @@ impl World {
             }
         }
         if roles.has(Role::Download) {
-            let download = wiring.download(stages.slots.clone())?;
+            let download = wiring.download(stages.slots.clone(), stages.ended.clone())?;
             stages.upstream.spawn(download.run(stages.drain.clone()));
         }
         if let Some(tables) = open.tables.as_ref().filter(|_| roles.has(Role::Record)) {
@@ -269,7 +273,7 @@ impl Wiring<'_> {
         self.plan.limits.grace
     }
 
-    fn ingest(&self) -> Ingest {
+    fn ingest(&self, ended: CancellationToken) -> Ingest {
         Ingest {
             log: self.log.clone(),
             store: self.store.clone(),
@@ -278,6 +282,8 @@ impl Wiring<'_> {
             clock: self.clock.clone(),
             progress: self.open.progress.clone(),
             seen: Seen::default(),
+            known: Known::default(),
+            ended,
             grace: self.grace(),
         }
     }
@@ -315,11 +321,12 @@ impl Wiring<'_> {
         Retry { log: self.log.clone(), group, tiers, to, clock: self.clock.clone(), grace: self.grace() }
     }
 
-    fn download(&self, slots: Arc<Semaphore>) -> Result<Download> {
+    fn download(&self, slots: Arc<Semaphore>, ended: CancellationToken) -> Result<Download> {
+        let settings = Settings { buffer: self.plan.limits.buffer(), ..self.setup.origin.clone() };
         Ok(Download {
             log: self.log.clone(),
             topics: self.topics(),
-            origin: self.sight.origin(self.open.lane.name(), Arc::new(HttpOrigin::new(self.setup.origin.clone())?)),
+            origin: self.sight.origin(self.open.lane.name(), Arc::new(HttpOrigin::new(settings)?)),
             store: self.store.clone(),
             source: self.open.lane.source.clone(),
             headers: self.setup.headers.clone(),
@@ -329,6 +336,7 @@ impl Wiring<'_> {
             slots,
             clock: self.clock.clone(),
             progress: self.open.progress.clone(),
+            ended,
         })
     }
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use longshore_core::path::PathTemplate;
 use longshore_core::policy::Policy;
+use longshore_core::policy::known::Known;
 use longshore_core::source::{Identity, Mapping, RawEvent, Source};
 
 const ROUNDS: u32 = 20_000;
@@ -44,9 +45,10 @@ fn main() {
         enrich: None,
         mapping,
     };
+    let known = Known::default();
     let raw = RawEvent::of(EVENT.as_bytes(), 1_795_463_132_000_000);
     measure("tasks (what ingest needs)", || {
-        source.outline(&raw).into_iter().flatten().flatten().for_each(|one| drop(black_box(one)))
+        source.outline(&raw, &known).into_iter().flatten().flatten().for_each(|one| drop(black_box(one)))
     });
     measure("tasks and columns (what a row needs)", || drop(black_box(source.plan(&raw))));
 }

@@ -48,7 +48,7 @@ fn further(names: &[String]) -> impl Iterator<Item = Column> {
 }
 
 fn values<'a>(names: &'a [String], columns: &'a Columns) -> impl Iterator<Item = Cell> + 'a {
-    names.iter().map(|name| text(columns.get(name).map(String::as_str)))
+    names.iter().map(|name| text(columns.get(name.as_str()).map(String::as_str)))
 }
 
 impl Shape {
@@ -253,7 +253,7 @@ mod tests {
             event_id: None,
             event_type: None,
             event_time: None,
-            columns: [("claim".to_owned(), "7".to_owned())].into(),
+            columns: [("claim".into(), "7".to_owned())].into(),
             ..Event::default()
         };
         let shape = Shape { events: vec!["claim".into(), "other".into()], ..Shape::of("urls") };

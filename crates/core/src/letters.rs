@@ -11,6 +11,7 @@
 //! ```
 //! The object's path is made of its content, so that the same letter made twice has one object.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use base64::Engine as _;
@@ -172,7 +173,7 @@ fn cut_task(task: Task) -> Task {
     // Redacted before it is cut: half a URL does not show what of it is secret.
     let url = if task.url.len() > CUT_URL { cut(redact_url(&task.url), CUT_URL) } else { task.url };
     let mut room = CUT_COLUMNS;
-    let fits = |(name, value): &(String, String)| {
+    let fits = |(name, value): &(Cow<'static, str>, String)| {
         let left = room.checked_sub(name.len() + value.len());
         room = left.unwrap_or(room);
         left.is_some()

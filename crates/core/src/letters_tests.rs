@@ -97,7 +97,7 @@ fn large_task() -> Task {
         trace_id: "t".into(),
         media_id: Uuid::from_u128(5),
         url: format!("https://user:secret-1@h.example/{}?token=secret-2", "x".repeat(900_000)),
-        columns: (0..1_000).map(|n| (format!("c{n:04}"), "\u{1}".repeat(1_000))).collect(),
+        columns: (0..1_000).map(|n| (format!("c{n:04}").into(), "\u{1}".repeat(1_000))).collect(),
         file_name: Some("\u{1}".repeat(100_000)),
         headers: vec![("Authorization".into(), "x".repeat(100_000))],
         ..Task::default()

@@ -7,11 +7,13 @@
 //! character, `/` or `\`, none is longer than [`COMPONENT_BYTES`], none ends in a dot or a space, none starts with
 //! `.longshore` (ours), and the whole is no longer than [`PATH_BYTES`]. Sanitising twice changes nothing.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 use sha2::{Digest, Sha256};
 use url::Url;
 use uuid::Uuid;
+
+use crate::format::Columns;
 
 /// The longest component, in bytes of UTF-8. File systems take 255; the rest is room for a temporary name.
 pub const COMPONENT_BYTES: usize = 200;
@@ -35,7 +37,8 @@ pub fn component(text: &str) -> String {
 fn is_plain(text: &str) -> bool {
     let bytes = text.as_bytes();
     let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return false };
-    let printable = bytes.iter().all(|b| matches!(b, b' '..=b'~') && !matches!(b, b'/' | b'\\'));
+    // Without a way out half-way the compiler looks at many bytes at once.
+    let printable = bytes.iter().fold(true, |so_far, b| so_far & matches!(b, b' '..=b'~') & (*b != b'/') & (*b != b'\\'));
     printable && bytes.len() <= COMPONENT_BYTES && !matches!(first, b' ' | b'.') && !matches!(last, b' ' | b'.')
 }
 
@@ -56,8 +59,12 @@ fn made_harmless(text: &str) -> String {
 /// Makes a harmless path of any text: empty components are dropped, the others go through [`component`], and what is
 /// too long loses components in the middle for a digest of the whole.
 pub fn sanitise(path: &str) -> String {
+    sanitised(Cow::Borrowed(path))
+}
+
+fn sanitised(path: Cow<'_, str>) -> String {
     if path.len() <= PATH_BYTES && path.split('/').all(is_plain) {
-        return path.to_owned();
+        return path.into_owned();
     }
     let parts: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(component).collect();
     match parts.len() {
@@ -156,7 +163,7 @@ pub struct PathFields<'a> {
     /// The name that the preset makes of the file, or the event gives.
     pub file_name: Option<&'a str>,
     /// Further columns by name; one that is missing or empty counts as `unknown`.
-    pub columns: &'a BTreeMap<String, String>,
+    pub columns: &'a Columns,
 }
 
 /// The field that is a preset's or an event's name of the file.
@@ -212,7 +219,7 @@ impl PathTemplate {
     pub fn render(&self, fields: &PathFields<'_>) -> String {
         let mut filled = String::with_capacity(USUAL_BYTES);
         self.pieces.iter().for_each(|piece| piece.write(fields, &mut filled));
-        sanitise(&filled)
+        sanitised(Cow::Owned(filled))
     }
 }
 

@@ -6,7 +6,7 @@ fn url_path(url: &str) -> String {
     UrlParts::of(url).map(|parts| parts.object_path()).unwrap_or_default()
 }
 
-fn fields<'a>(url: &str, columns: &'a BTreeMap<String, String>) -> PathFields<'a> {
+fn fields<'a>(url: &str, columns: &'a Columns) -> PathFields<'a> {
     PathFields {
         url: UrlParts::of(url).expect("a URL"),
         media_id: Uuid::from_u128(1),
@@ -87,7 +87,7 @@ fn a_suffix_stands_before_the_extension_and_fits() {
 
 #[test]
 fn a_template_is_filled_in() {
-    let columns = BTreeMap::from([("claim".to_string(), "../../etc".to_string())]);
+    let columns = Columns::from([("claim".into(), "../../etc".to_string())]);
     let render = |text| PathTemplate::parse(text).expect("a template").render(&fields("https://h/a/b.PDF", &columns));
     assert_eq!(render("{host}/{path}"), "h/a/b.PDF");
     assert_eq!(render("x/{event_date}/{trace_id}/{media_id}.{ext}"), "x/2026-11-23/t_1/00000000-0000-0000-0000-000000000001.pdf");
@@ -155,7 +155,7 @@ proptest! {
         let Ok(template) = PathTemplate::parse_with(&format!("{}/{{v}}{{path}}{{ext}}", start.replace(['{', '}'], "")), &["v"]) else {
             return Ok(());
         };
-        let columns = BTreeMap::from([("v".to_string(), value)]);
+        let columns = Columns::from([("v".into(), value)]);
         let mut fields = fields("https://h/x", &columns);
         fields.url = UrlParts::of(&format!("https://h/{url}")).unwrap_or(fields.url);
         assert_harmless(&template.render(&fields));

@@ -21,9 +21,7 @@ use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
 use crate::resolve::Resolve;
-
-/// The buffer of a connection, which bounds a piece of the body and the head of an answer.
-const BUFFER_BYTES: usize = 64 * 1024;
+use crate::settings::BUFFER_BYTES;
 
 /// A connection that takes requests.
 pub(crate) type Sender = http1::SendRequest<Full<Bytes>>;
@@ -33,6 +31,8 @@ pub(crate) struct Connector {
     pub(crate) policy: Arc<Policy>,
     pub(crate) resolver: Arc<dyn Resolve>,
     pub(crate) tls: TlsConnector,
+    /// The buffer of a connection, in bytes.
+    pub(crate) buffer: usize,
 }
 
 impl Connector {
@@ -54,9 +54,9 @@ impl Connector {
         if url.scheme() == "https" {
             let name = server_name(&host).map_err(|error| tls_failure(url, &io::Error::other(error)))?;
             let stream = self.tls.connect(name, tcp).await.map_err(|error| tls_failure(url, &error))?;
-            handshake(TokioIo::new(stream)).await
+            handshake(TokioIo::new(stream), self.buffer).await
         } else {
-            handshake(TokioIo::new(tcp)).await
+            handshake(TokioIo::new(tcp), self.buffer).await
         }
     }
 
@@ -120,9 +120,9 @@ fn server_name(host: &Host<&str>) -> Result<ServerName<'static>, rustls::pki_typ
 }
 
 /// Starts HTTP on a connection. Its task ends with the connection: when the peer closes it or the sender is dropped.
-async fn handshake<T: Read + Write + Unpin + Send + 'static>(io: T) -> Result<Sender, Failure> {
+async fn handshake<T: Read + Write + Unpin + Send + 'static>(io: T, buffer: usize) -> Result<Sender, Failure> {
     let (sender, connection) = http1::Builder::new()
-        .max_buf_size(BUFFER_BYTES)
+        .max_buf_size(buffer.max(BUFFER_BYTES))
         .handshake(io)
         .await
         .map_err(|error| Failure::new(Class::Transient, Reason::Protocol, format!("HTTP could not be started: {error}")))?;

@@ -69,7 +69,7 @@ impl HttpOrigin {
             transient: settings.transient_statuses,
             headers: own_headers(agent),
             credentials,
-            connector: Connector { policy: Arc::clone(&policy), resolver: settings.resolver, tls },
+            connector: Connector { policy: Arc::clone(&policy), resolver: settings.resolver, tls, buffer: settings.buffer },
             pool: Arc::new(Pool::new(settings.per_host, settings.max_idle, settings.idle_connection)),
             policy,
         })

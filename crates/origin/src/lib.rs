@@ -29,5 +29,5 @@ mod tls;
 pub use http::HttpOrigin;
 pub use lookup::{HttpLookup, LookupSettings, MAX_ANSWER_BYTES};
 pub use resolve::{Resolve, SystemResolver};
-pub use settings::{MinThroughput, Settings, Timeouts};
+pub use settings::{BUFFER_BYTES, MinThroughput, Settings, Timeouts};
 pub use tls::SetupError;

@@ -9,6 +9,9 @@ use rustls::pki_types::CertificateDer;
 
 use crate::resolve::{Resolve, SystemResolver};
 
+/// The least that a connection may read ahead, in bytes.
+pub const BUFFER_BYTES: usize = 64 << 10;
+
 /// The limits and habits of an [`HttpOrigin`](crate::HttpOrigin).
 #[derive(Clone)]
 pub struct Settings {
@@ -23,6 +26,9 @@ pub struct Settings {
     pub per_host: usize,
     /// The most idle connections kept, over all hosts.
     pub max_idle: usize,
+    /// The most that a connection reads ahead, in bytes: it bounds a piece of the body, and the head of an answer; at least
+    /// [`BUFFER_BYTES`]. A larger one takes fewer turns for a body.
+    pub buffer: usize,
     /// How long an idle connection is kept.
     pub idle_connection: Duration,
     /// The `User-Agent` header.
@@ -47,6 +53,7 @@ impl Default for Settings {
             min_throughput: Some(MinThroughput::default()),
             per_host: 64,
             max_idle: 256,
+            buffer: BUFFER_BYTES,
             idle_connection: Duration::from_secs(30),
             user_agent: concat!("longshore/", env!("CARGO_PKG_VERSION")).to_string(),
             transient_statuses: vec![408, 429, 500, 502, 503, 504],

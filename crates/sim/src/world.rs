@@ -314,6 +314,8 @@ impl World {
             clock: self.clock.clone(),
             progress: self.progress.clone(),
             seen: Seen::default(),
+            known: Default::default(),
+            ended: CancellationToken::new(),
             grace: self.options.limits.grace,
         }
     }
@@ -332,6 +334,7 @@ impl World {
             slots: self.slots.clone(),
             clock: self.clock.clone(),
             progress: self.progress.clone(),
+            ended: CancellationToken::new(),
         }
     }
 

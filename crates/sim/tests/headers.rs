@@ -83,7 +83,7 @@ async fn a_trace_goes_to_the_task_the_tiers_the_result_the_letter_and_the_replay
     let replayed = replay(world.source(), parsed, &letter.headers).expect("a task");
     let Replay::Task(task) = replayed else { panic!("no task: {replayed:?}") };
     let before = world.dead_letters().len();
-    world.log.append(&topics.pending(), &[message::of_task(&task, &*task)]).await.expect("appended");
+    world.log.append(&topics.pending(), &[message::of(&task)]).await.expect("appended");
     world.finish(MINUTE).await;
     assert_eq!(world.dead_letters().len(), before + 1);
     let last = messages(&world, &topics.dead_letters(), "/missing").pop().expect("a letter");

@@ -6,29 +6,31 @@
 //!
 //! ```text
 //!                            ┌▶ plan ─▶ [a chunk: ≤ CHUNK_MESSAGES, ≤ CHUNK_BYTES] ─▶ pending  (a task)
-//! events ─▶ [≤ 4 batches] ─┤                                                      └─▶ dlq      (a refused attachment, a poison
+//! events ─▶ [≤ 8 batches] ─┤                                                      └─▶ dlq      (a refused attachment, a poison
 //!                            └▶ …                                                                event; what is too large:
 //!                                                                                                store first)
 //! position ◀── every COMMIT_EVERY ◀── in order ◀── the batch is durable
 //! ```
-//! Queues: at most four batches of the log are in memory, each with a chunk of its output, and [`SEEN`] ids.
+//! Queues: at most eight batches of the log are in memory, each with a chunk of its output, and ids ([`SEEN`]).
 //! Promises: 1 (each attachment becomes a task or a dead letter), 3 (commits a batch after all its chunks, and all batches
 //! before it, are durable), 5, 10.
 
 mod way;
 
 use std::borrow::Cow;
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use foldhash::quality::RandomState;
 use longshore_core::format::{
     self, DeadLetter, Enriched, ErrorNote, FormatError, HEADER_INPUT, HEADER_LIFE, HEADER_TRUNCATED, HEADER_URL_FIELD, Task,
 };
 use longshore_core::headers::carried;
 use longshore_core::ids;
 use longshore_core::outcome::Failure;
+use longshore_core::policy::known::Known;
 use longshore_core::source::{Attachment, Outline, RawEvent, Source};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -44,8 +46,8 @@ use crate::told::{self, At};
 use crate::topics::Topics;
 use way::{Position, Way};
 
-/// How many attachments are remembered as seen, 24 bytes each, twice.
-pub const SEEN: usize = 262_144;
+/// How many attachments are remembered as seen at least, 16 bytes each.
+pub const SEEN: usize = 131_072;
 /// The most messages that are gathered before they are appended.
 const CHUNK_MESSAGES: usize = 2_000;
 /// The bytes of messages that are gathered before they are appended, about: one event may make many times its own size.
@@ -69,36 +71,40 @@ pub struct Ingest {
     pub progress: Arc<Progress>,
     /// Attachments that have a task in the log already.
     pub seen: Seen,
+    /// Origins that the source's policy has allowed.
+    pub known: Known,
+    /// Once cancelled, positions are committed as soon as nothing is under way: the input has ended.
+    pub ended: CancellationToken,
     /// How long it goes on trying once it drains.
     pub grace: Duration,
 }
 
-/// Which attachments were seen, and with which URL: a bounded set, oldest out first.
+/// Which attachments were seen, and with which URL: the last [`SEEN`] at least, and at most twice as many.
 ///
 /// An attachment that comes again with another URL is signed anew, perhaps because the first signature has expired: it
 /// is tried, and costs repeated work where the first one did.
 #[derive(Debug, Default)]
 pub struct Seen(Mutex<Recent>);
 
+/// Two generations, so that nothing has to be taken out one by one: memory is far away where sets are large.
 #[derive(Debug, Default)]
 struct Recent {
-    ids: HashSet<(Uuid, u64)>,
-    order: VecDeque<(Uuid, u64)>,
+    young: HashSet<u128, RandomState>,
+    old: HashSet<u128, RandomState>,
 }
 
 impl Seen {
     /// Adds an attachment with its exact URL; returns whether it is new.
     pub fn insert(&self, id: Uuid, url: &str) -> bool {
-        let seen = (id, ids::url_hash(url));
+        let seen = id.as_u128() ^ u128::from(ids::url_hash(url));
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !recent.ids.insert(seen) {
+        let Recent { young, old } = &mut *recent;
+        if old.contains(&seen) || !young.insert(seen) {
             return false;
         }
-        recent.order.push_back(seen);
-        if recent.order.len() > SEEN
-            && let Some(oldest) = recent.order.pop_front()
-        {
-            recent.ids.remove(&oldest);
+        if young.len() >= SEEN {
+            std::mem::swap(young, old);
+            young.clear();
         }
         true
     }
@@ -199,6 +205,7 @@ impl Ingest {
                 () = drain.cancelled() => break,
                 records = way.settle(), if !way.is_idle() => Progress::add(&ingest.progress.events, records?),
                 _ = commit.tick() => way.commit(consumer.as_mut()).await?,
+                () = ingest.ended.cancelled(), if way.is_uncommitted() => way.commit(consumer.as_mut()).await?,
                 delivery = consumer.next(), if way.has_room() => match delivery? {
                     Delivery::Assigned { .. } => {}
                     Delivery::Records { partition, epoch, records } => {
@@ -245,8 +252,7 @@ impl Ingest {
                 return self.append_if_full(post, output).await;
             }
         };
-        let source = self.source.clone();
-        match source.outline(&unwrapped.raw()) {
+        match self.source.outline(&unwrapped.raw(), &self.known) {
             Ok(None) => Ok(()),
             Ok(Some(outline)) => self.attachments(post, outline, place, output).await,
             Err(failure) => {
@@ -282,7 +288,7 @@ impl Ingest {
         match attachment.refused {
             None => {
                 Progress::add(&self.progress.tasks, 1);
-                output.task(message::of_task(&task, &task));
+                output.task(message::of(&task));
             }
             Some(failure) => {
                 self.progress.count_failure(failure.class, failure.reason);

@@ -131,6 +131,8 @@ async fn run(source: Source, log: &Arc<OneDelivery>, shelf: &Shelf) -> (Result<(
         clock: Arc::new(Still),
         progress: progress.clone(),
         seen: Seen::default(),
+        known: Default::default(),
+        ended: CancellationToken::new(),
         grace: Duration::from_secs(1),
     };
     (stage.run(log.drain.clone()).await, progress)
@@ -141,12 +143,17 @@ fn what_was_seen_is_remembered_within_bounds() {
     let seen = Seen::default();
     assert!(seen.insert(Uuid::from_u128(0), "a"));
     assert!(!seen.insert(Uuid::from_u128(0), "a"));
-    for id in 1..=SEEN as u128 {
-        assert!(seen.insert(Uuid::from_u128(id), "a"));
+    let most = 2 * SEEN as u128;
+    for id in 1..most {
+        assert!(seen.insert(Uuid::from_u128(id << 64), "a"));
+        let recent = seen.0.lock().expect("seen");
+        assert!(recent.young.len() + recent.old.len() <= 2 * SEEN);
     }
-    let held = |recent: &Recent| (recent.ids.len(), recent.order.len());
-    assert_eq!(held(&seen.0.lock().expect("seen")), (SEEN, SEEN));
+    for id in (most - SEEN as u128)..most {
+        assert!(!seen.insert(Uuid::from_u128(id << 64), "a"), "the latest are remembered");
+    }
     assert!(seen.insert(Uuid::from_u128(0), "a"), "the oldest was forgotten");
+    assert!(seen.insert(Uuid::from_u128((most - 1) << 64), "b"), "another URL");
 }
 
 #[tokio::test]

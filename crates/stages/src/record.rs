@@ -197,7 +197,7 @@ impl Committer {
     /// Returns when a gathered batch should wait no longer.
     async fn due(&self, deadline: Option<Instant>) {
         /// How long a hurried committer waits for company, so that a trickle does not become a commit a row.
-        const BREATH: Duration = Duration::from_millis(20);
+        const BREATH: Duration = Duration::from_millis(5);
         let until = deadline.unwrap_or_else(Instant::now);
         let hurried = async {
             self.hurry.cancelled().await;

@@ -138,7 +138,6 @@ fn fields(task: &Task) -> BTreeMap<String, String> {
         ("url", task.url.clone()),
         ("source", task.source.clone()),
     ];
-    let mut fields = task.columns.clone();
-    fields.extend(own.map(|(name, value)| (name.to_owned(), value)));
-    fields
+    let columns = task.columns.iter().map(|(name, value)| (name.to_string(), value.clone()));
+    columns.chain(own.map(|(name, value)| (name.to_owned(), value))).collect()
 }

@@ -48,7 +48,7 @@ impl<'a> Going<'a> {
         let (mut tasks, mut events) = (Vec::new(), Vec::new());
         for replay in replays {
             match replay {
-                Replay::Task(task) => tasks.push(message::of_task(&task, &*task)),
+                Replay::Task(task) => tasks.push(message::of(&task)),
                 Replay::Event { bytes, headers } => events.push(Message { key: None, value: Some(bytes), headers }),
             }
         }

@@ -44,6 +44,10 @@ use summary::Ended;
 pub(crate) use summary::Summary;
 use watch::Watch;
 
+/// How often it is looked how far the run is.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// The same once all that is left are commits.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// Bodies that are complete and wait for their sync.
 const PUBLISHING: usize = 1_024;
 /// Offsets in a partition's window.
@@ -201,7 +205,7 @@ async fn drive(
     display: &Display,
     brake: &mut Brake,
 ) -> Result<bool> {
-    let mut tick = tokio::time::interval(Duration::from_millis(50));
+    let mut tick = tokio::time::interval(LOOK_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let draining = stop.draining();
     while stages.running() > 0 {
@@ -211,13 +215,19 @@ async fn drive(
                 stages.drain.cancel();
                 stages.hurry.cancel();
             }
-            ended = feed.ended(), if feed.is_running() => ended?,
+            ended = feed.ended(), if feed.is_running() => {
+                ended?;
+                stages.ended.cancel();
+            }
             Some(ended) = stages.next_end() => ended?,
             _ = tick.tick() => {
                 let seen = watch.look(world, &world.lanes[0], feed.totals()).await?;
                 display.show(&seen);
                 if brake.look(&world.lanes[0]) {
                     draining.cancel();
+                }
+                if !feed.is_running() && watch.is_near_the_end(&world.lanes[0].progress) {
+                    tick.reset_after(LOOK_AGAIN);
                 }
                 if !feed.is_running() && seen.upstream_idle {
                     stages.hurry.cancel();

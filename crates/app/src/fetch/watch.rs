@@ -69,6 +69,11 @@ impl Watch {
         self.seen.idle
     }
 
+    /// Whether nothing is being downloaded or waits for it, so that only commits can be left.
+    pub(crate) fn is_near_the_end(&self, progress: &Progress) -> bool {
+        Progress::get(&progress.in_flight) + Progress::get(&progress.publishing) + self.seen.parked == 0
+    }
+
     /// What was seen when last looked.
     pub(crate) fn totals(&self) -> &Seen {
         &self.seen

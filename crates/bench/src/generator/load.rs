@@ -120,10 +120,10 @@ impl Load {
                 let value = Bytes::from(event(&trace_id, number, &url, now));
                 Ok(Message { key: Some(Bytes::from(trace_id)), value: Some(value), headers: Vec::new() })
             }
-            Kind::Tasks => self.task(number, now).map(|task| message::of_task(&task, &task)),
+            Kind::Tasks => self.task(number, now).map(|task| message::of(&task)),
             Kind::Results => {
                 let task = self.task(number, now)?;
-                Ok(message::of_task(&task, &self.stored(number, &task, now)))
+                Ok(message::of_result(&task, &self.stored(number, &task, now)))
             }
         }
     }

@@ -4,12 +4,14 @@
 //!   connector for the address that is really dialled.
 //! - [`url`]: whether a URL may be fetched at all, and an explanation for people.
 //! - [`expiry`]: until when a presigned URL is valid.
+//! - [`known`]: origins allowed before, whose plain URLs need not be parsed again.
 //! - [`redact`]: what of a URL may be shown (promise 9), and which part of it names the attachment (`identity`).
 //!
 //! Nothing here resolves names: that a name leads to a forbidden address is found by whoever dials.
 
 pub mod address;
 pub mod expiry;
+pub mod known;
 pub mod redact;
 pub mod url;
 

@@ -49,8 +49,8 @@ impl EnrichMapping {
         }
         for (name, expression) in &self.columns {
             let Some(value) = expression.column(&answer)? else { continue };
-            decoded.task_columns.insert(name.clone(), cut(value.clone(), CARRIED_BYTES));
-            decoded.columns.insert(name.clone(), value);
+            decoded.task_columns.insert(name.clone().into(), cut(value.clone(), CARRIED_BYTES));
+            decoded.columns.insert(name.clone().into(), value);
         }
         Ok(())
     }

@@ -96,7 +96,7 @@ impl JmesMapping {
     fn column_values(&self, event: &Rcvar) -> Result<Columns, Failure> {
         let mut columns = Columns::new();
         for (name, expression) in self.expressions.iter().filter(|(name, _)| !FIELDS.contains(&name.as_str())) {
-            columns.extend(expression.column(event)?.map(|value| (name.clone(), value)));
+            columns.extend(expression.column(event)?.map(|value| (name.clone().into(), value)));
         }
         Ok(columns)
     }

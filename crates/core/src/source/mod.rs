@@ -20,6 +20,7 @@ mod route;
 mod s3;
 mod urls;
 mod xact;
+mod xact_scan;
 mod xact_shape;
 
 use bytes::Bytes;
@@ -34,6 +35,7 @@ use crate::inventory::Shape;
 use crate::outcome::{Class, Failure, Reason};
 use crate::path::{FILE_NAME, PathFields, PathTemplate, UrlParts};
 use crate::policy::Policy;
+use crate::policy::known::{Known, Rest};
 use crate::policy::redact::identity;
 use crate::time::{self, Micros};
 
@@ -234,7 +236,7 @@ impl Source {
     ///
     /// An answer that enriches the event ([`RawEvent::enrichment`]) takes the place of the event's own attachments.
     pub fn plan(&self, raw: &RawEvent<'_>) -> Result<Planned, Failure> {
-        self.planned(raw, |outline, event| {
+        self.planned(raw, &Known::default(), |outline, event| {
             event.attachments = outline.collect();
             event.media_ids = event.attachments.iter().map(|attachment| attachment.task.media_id).collect();
         })
@@ -242,19 +244,24 @@ impl Source {
 
     /// The same for who makes its row: attachments are named but not judged, which costs far less memory.
     pub fn plan_row(&self, raw: &RawEvent<'_>) -> Result<Planned, Failure> {
-        self.planned(raw, |outline, event| {
+        self.planned(raw, &Known::default(), |outline, event| {
             event.media_ids = std::iter::from_fn(|| outline.next_named()).map(|named| named.media_id).collect();
         })
     }
 
     /// The same for who makes tasks only: one after the other, and the event's own columns may be left out. Nothing
-    /// where the event is another source's.
-    pub fn outline(&self, raw: &RawEvent<'_>) -> Result<Option<Outline<'_>>, Failure> {
-        self.read(raw, Purpose::Tasks)
+    /// where the event is another source's. `known` are origins that this source's policy has allowed.
+    pub fn outline<'a>(&'a self, raw: &RawEvent<'_>, known: &'a Known) -> Result<Option<Outline<'a>>, Failure> {
+        self.read(raw, Purpose::Tasks, known)
     }
 
-    fn planned(&self, raw: &RawEvent<'_>, fill: impl FnOnce(&mut Outline<'_>, &mut Event)) -> Result<Planned, Failure> {
-        let Some(mut outline) = self.read(raw, Purpose::Row)? else { return Ok(Planned::Elsewhere) };
+    fn planned(
+        &self,
+        raw: &RawEvent<'_>,
+        known: &Known,
+        fill: impl FnOnce(&mut Outline<'_>, &mut Event),
+    ) -> Result<Planned, Failure> {
+        let Some(mut outline) = self.read(raw, Purpose::Row, known)? else { return Ok(Planned::Elsewhere) };
         let mut event = Event::default();
         fill(&mut outline, &mut event);
         let Decoded { trace_id, event_id, event_type, event_time, columns, without_list, .. } = outline.into_event();
@@ -263,7 +270,7 @@ impl Source {
         Ok(Planned::Event(Event { trace_id, event_id, event_type, event_time, columns, without_list, ..event }))
     }
 
-    fn read(&self, raw: &RawEvent<'_>, purpose: Purpose) -> Result<Option<Outline<'_>>, Failure> {
+    fn read<'a>(&'a self, raw: &RawEvent<'_>, purpose: Purpose, known: &'a Known) -> Result<Option<Outline<'a>>, Failure> {
         // What carries our answer is ours, whatever the sources of the input agree on by now.
         if raw.enrichment.is_none() && !self.takes(raw)? {
             return Ok(None);
@@ -275,7 +282,7 @@ impl Source {
         if let (Some(mapping), Some(answer)) = (&self.enrich, raw.enrichment) {
             mapping.apply(answer, &mut decoded)?;
         }
-        Ok(Some(Outline::new(self, decoded, raw.ingested_at)))
+        Ok(Some(Outline::new(self, decoded, raw.ingested_at, known)))
     }
 
     /// Whether the event is this source's; without a route each one is. An error is a poison event.
@@ -315,12 +322,12 @@ impl Source {
         match (&self.mapping, trace_id) {
             (Mapping::Xact, trace_id) => ids::media_id(&ids::XACT_MEDIA_NAMESPACE, trace_id.unwrap_or_default(), &identity),
             (_, Some(trace_id)) => ids::media_id(&ids::source_namespace(&self.name), trace_id, &identity),
-            (_, None) => Uuid::new_v5(&Uuid::NAMESPACE_URL, identity.as_bytes()),
+            (_, None) => ids::v5(&Uuid::NAMESPACE_URL, &[identity.as_bytes()]),
         }
     }
 
     /// The attachment with this link; `columns` are those of its event.
-    fn attachment(&self, named: Named, mut columns: Columns, event: &Decoded, ingested_at: Micros) -> Attachment {
+    fn attachment(&self, named: Named, mut columns: Columns, event: &Decoded, ingested_at: Micros, known: &Known) -> Attachment {
         let Named { media_id, link, odd } = named;
         columns.extend(link.columns);
         let mut task = Task {
@@ -337,7 +344,7 @@ impl Source {
             file_name: link.file_name,
             ..Task::default()
         };
-        let refused = match odd.map_or_else(|| self.judge(&task), Err) {
+        let refused = match odd.map_or_else(|| self.judge_by(&task, known), Err) {
             Ok(path) => {
                 task.path = path;
                 None
@@ -350,18 +357,30 @@ impl Source {
     /// The object path of a task whose URL is allowed, or why it is not. Asked at ingestion, and again when a dead
     /// letter is replayed.
     pub fn judge(&self, task: &Task) -> Result<String, Failure> {
-        let checked = self.policy.check_url(&task.url)?;
+        self.judge_by(task, &Known::default())
+    }
+
+    fn judge_by(&self, task: &Task, known: &Known) -> Result<String, Failure> {
+        let parsed;
+        let rest = match known.rest(&task.url) {
+            Some(rest) => rest,
+            None => {
+                parsed = self.policy.check_url(&task.url)?.url;
+                known.note(&task.url);
+                Rest { path: parsed.path(), query: parsed.query() }
+            }
+        };
         headers::check(&task.headers)?;
         check_size(task)?;
         task.checksum.as_deref().map(Promised::parse).transpose()?;
         if self.file_types.allowed.is_some() {
-            self.file_types.check_extension(extension(&checked.url, task).as_deref())?;
+            self.file_types.check_extension(extension(rest, task).as_deref())?;
         }
-        self.object_path(&checked.url, task)
+        self.object_path(rest, task)
     }
 
     /// Where the object goes. What the template does not name is not worked out.
-    fn object_path(&self, parsed: &Url, task: &Task) -> Result<String, Failure> {
+    fn object_path(&self, rest: Rest<'_>, task: &Task) -> Result<String, Failure> {
         let uses = |fields: &[&str]| fields.iter().any(|field| self.path.uses(field));
         let named_by_url = !matches!(self.mapping, Mapping::Xact) && task.file_name.is_none();
         let unusable = || Failure::new(Class::Rejected, Reason::InvalidUrl, "the URL names no host");
@@ -370,7 +389,7 @@ impl Source {
             false => UrlParts::default(),
         };
         let file_name = uses(&[FILE_NAME]).then(|| match self.mapping {
-            Mapping::Xact => xact::file_name(&task.url, parsed, &task.columns),
+            Mapping::Xact => xact::file_name(&task.url, rest.path, &task.columns),
             _ => task.file_name.clone().unwrap_or_else(|| url.name.clone()),
         });
         let event_date = if uses(&["event_date"]) { event_date(task) } else { String::new() };
@@ -386,15 +405,16 @@ impl Source {
 
     /// Judges what a task's body really is, by its declared type and its first bytes.
     pub fn judge_body(&self, task: &Task, content_type: Option<&str>, first_bytes: &[u8]) -> Result<FileTypeVerdict, Failure> {
-        let extension = Url::parse(task.url.trim()).ok().and_then(|url| extension(&url, task));
+        let parsed = Url::parse(task.url.trim()).ok();
+        let extension = parsed.and_then(|url| extension(Rest { path: url.path(), query: url.query() }, task));
         let declared = file_type::declared_type(content_type);
         self.file_types.check(extension.as_deref(), declared, first_bytes)
     }
 }
 
 /// The extension of what a task is about: in the URL, else of the name that the event gives.
-fn extension(url: &Url, task: &Task) -> Option<String> {
-    let in_url = file_type::extension_of(url.path(), url.query());
+fn extension(rest: Rest<'_>, task: &Task) -> Option<String> {
+    let in_url = file_type::extension_of(rest.path, rest.query);
     in_url.or_else(|| file_type::extension_of(task.file_name.as_deref()?, None))
 }
 
@@ -407,7 +427,12 @@ fn event_date(task: &Task) -> String {
 /// What an entry in the list of attachments is known by, and why it is none.
 fn named(item: Item) -> (Link, Option<Failure>) {
     match item {
-        Item::Url(link) => (Link { url: link.url.trim().to_owned(), ..link }, None),
+        Item::Url(mut link) => {
+            if link.url.trim().len() < link.url.len() {
+                link.url = link.url.trim().to_owned();
+            }
+            (link, None)
+        }
         Item::Odd { json, why } => {
             let odd = Failure::new(Class::Rejected, Reason::InvalidUrl, why);
             (Link { url: cut(json, ODD_BYTES), ..Link::default() }, Some(odd))

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{Attachment, Decoded, Item, Link, Source, poison};
 use crate::outcome::Failure;
+use crate::policy::known::Known;
 use crate::time::Micros;
 
 /// The most entries in an event's list of attachments. An event with more is poison: what an event costs is bounded.
@@ -37,12 +38,13 @@ pub struct Outline<'a> {
     event: Decoded,
     seen: HashSet<Uuid>,
     ingested_at: Micros,
+    known: &'a Known,
 }
 
 impl<'a> Outline<'a> {
-    pub(super) fn new(source: &'a Source, mut event: Decoded, ingested_at: Micros) -> Self {
+    pub(super) fn new(source: &'a Source, mut event: Decoded, ingested_at: Micros, known: &'a Known) -> Self {
         let items = std::mem::take(&mut event.items).into_iter();
-        Outline { source, items, event, seen: HashSet::new(), ingested_at }
+        Outline { source, items, event, seen: HashSet::new(), ingested_at, known }
     }
 
     /// Whether something else stands where the list of attachments is expected, and was taken for none.
@@ -81,7 +83,7 @@ impl Iterator for Outline<'_> {
             true => std::mem::take(&mut self.event.task_columns),
             false => self.event.task_columns.clone(),
         };
-        Some(self.source.attachment(named, columns, &self.event, self.ingested_at))
+        Some(self.source.attachment(named, columns, &self.event, self.ingested_at, self.known))
     }
 }
 

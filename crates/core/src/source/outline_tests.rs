@@ -1,4 +1,5 @@
 use super::*;
+use crate::policy::known::Known;
 use crate::file_type::FileTypes;
 use crate::outcome::{Class, Reason};
 use crate::path::PathTemplate;
@@ -46,11 +47,11 @@ fn events(count: usize) -> Vec<(Source, Vec<u8>)> {
 #[test]
 fn an_event_with_more_attachments_than_are_accepted_is_poison_whatever_reads_it() {
     for (source, event) in events(MAX_ATTACHMENTS) {
-        assert!(source.outline(&RawEvent::of(&event, 0)).is_ok(), "{:?}", source.mapping);
+        assert!(source.outline(&RawEvent::of(&event, 0), &Known::default()).is_ok(), "{:?}", source.mapping);
     }
     for (source, event) in events(MAX_ATTACHMENTS + 1) {
         let raw = RawEvent::of(&event, 0);
-        for refused in [source.outline(&raw).map(drop), source.plan(&raw).map(drop), source.plan_row(&raw).map(drop)] {
+        for refused in [source.outline(&raw, &Known::default()).map(drop), source.plan(&raw).map(drop), source.plan_row(&raw).map(drop)] {
             let refused = refused.expect_err("too many");
             assert_eq!((refused.class, refused.reason), (Class::Poison, Reason::Undecodable));
             assert_eq!(refused.message, "the event names 20001 attachments; at most 20000 are accepted");
@@ -62,7 +63,7 @@ fn an_event_with_more_attachments_than_are_accepted_is_poison_whatever_reads_it(
 fn entries_that_are_nothing_are_not_counted() {
     let nulls = vec!["null"; MAX_ATTACHMENTS + 1].join(",");
     let (source, event) = jmes(&format!(r#"{{"id":"a","files":[{nulls},"https://h.example/a"]}}"#));
-    let count = source.outline(&RawEvent::of(&event, 0)).map(|outline| outline.map_or(0, Iterator::count));
+    let count = source.outline(&RawEvent::of(&event, 0), &Known::default()).map(|outline| outline.map_or(0, Iterator::count));
     assert_eq!(count, Ok(1));
 }
 
@@ -81,7 +82,8 @@ fn an_event_one_by_one_is_the_same_as_all_at_once() {
     let (source, event) = jmes(r#"{"id":"a","files":["https://h.example/a",7,"https://h.example/a","ftp://h.example/b",null]}"#);
     let raw = RawEvent::of(&event, 5);
     let all = source.plan(&raw).expect("decodes").event().expect("ours");
-    let outline = source.outline(&raw).expect("decodes").expect("ours");
+    let known = Known::default();
+    let outline = source.outline(&raw, &known).expect("decodes").expect("ours");
     assert_eq!((all.attachments.len(), outline.collect::<Vec<_>>()), (3, all.attachments.clone()));
     let row = source.plan_row(&raw).expect("decodes").event().expect("ours");
     assert_eq!((row.attachments.len(), row.key(&raw)), (0, all.key(&raw)));

@@ -6,6 +6,7 @@
 //! The trace id is an UUIDv5 of bucket, key and the version, sequencer or etag of each object, so that a redelivery,
 //! in whatever envelope, is the same event, and an object written anew is another one.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use jmespath::{Rcvar, Variable};
@@ -103,7 +104,7 @@ impl S3Mapping {
         let columns = objects.iter().flatten().next().map(Object::columns).unwrap_or_default();
         let seed = format!("longshore:s3:{}", seeds.join("\n"));
         Decoded {
-            trace_id: Some(Uuid::new_v5(&Uuid::NAMESPACE_URL, seed.as_bytes()).to_string()),
+            trace_id: Some(ids::v5(&Uuid::NAMESPACE_URL, &[seed.as_bytes()]).to_string()),
             event_type,
             event_time: super::bounded_time(event_time.as_deref()),
             columns,
@@ -216,7 +217,7 @@ impl Object {
         let given = |text: &String| !text.is_empty();
         let values = [Some(&self.bucket), Some(&self.key), self.etag.as_ref(), self.size.as_ref()];
         let columns = COLUMNS.iter().zip(values).filter_map(|(name, value)| Some((name, value.filter(|v| given(v))?)));
-        columns.map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+        columns.map(|(name, value)| (Cow::Borrowed(*name), value.clone())).collect()
     }
 }
 

@@ -11,51 +11,51 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-#[derive(Derive)]
+#[derive(Debug, PartialEq, Default, Derive)]
 pub(super) struct Envelope<'a> {
     #[serde(borrow, rename = "type")]
-    pub(super) event_type: Option<&'a RawValue>,
+    pub(super) event_type: Option<Raw<'a>>,
     #[serde(borrow)]
-    pub(super) version: Option<&'a RawValue>,
+    pub(super) version: Option<Raw<'a>>,
     #[serde(borrow, rename = "utcDateTime")]
-    pub(super) event_time: Option<&'a RawValue>,
+    pub(super) event_time: Option<Raw<'a>>,
     #[serde(borrow, rename = "traceId")]
-    pub(super) trace_id: Option<&'a RawValue>,
+    pub(super) trace_id: Option<Raw<'a>>,
     #[serde(borrow, rename = "trace_id")]
-    pub(super) trace_id_too: Option<&'a RawValue>,
+    pub(super) trace_id_too: Option<Raw<'a>>,
     #[serde(borrow, default)]
     pub(super) data: DataField<'a>,
 }
 
-#[derive(Derive, Default)]
+#[derive(Debug, PartialEq, Default, Derive)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Data<'a> {
     #[serde(borrow)]
-    pub(super) description: Option<&'a RawValue>,
+    pub(super) description: Option<Raw<'a>>,
     #[serde(borrow)]
-    pub(super) assignment_id: Option<&'a RawValue>,
+    pub(super) assignment_id: Option<Raw<'a>>,
     #[serde(borrow)]
-    pub(super) original_assignment_id: Option<&'a RawValue>,
+    pub(super) original_assignment_id: Option<Raw<'a>>,
     #[serde(borrow)]
-    pub(super) xn_address: Option<&'a RawValue>,
+    pub(super) xn_address: Option<Raw<'a>>,
     #[serde(borrow)]
-    pub(super) carrier_id: Option<&'a RawValue>,
+    pub(super) carrier_id: Option<Raw<'a>>,
     #[serde(borrow)]
-    pub(super) estimate_version: Option<&'a RawValue>,
+    pub(super) estimate_version: Option<Raw<'a>>,
     #[serde(borrow)]
-    pub(super) note: Option<&'a RawValue>,
+    pub(super) note: Option<Raw<'a>>,
     #[serde(borrow)]
-    pub(super) author: Option<&'a RawValue>,
+    pub(super) author: Option<Raw<'a>>,
     #[serde(borrow)]
-    pub(super) sender_reviewer_name: Option<&'a RawValue>,
+    pub(super) sender_reviewer_name: Option<Raw<'a>>,
     #[serde(borrow)]
-    pub(super) sender_reviewer_email: Option<&'a RawValue>,
+    pub(super) sender_reviewer_email: Option<Raw<'a>>,
     #[serde(borrow)]
-    pub(super) carrier_reviewer_name: Option<&'a RawValue>,
+    pub(super) carrier_reviewer_name: Option<Raw<'a>>,
     #[serde(borrow)]
-    pub(super) carrier_reviewer_email: Option<&'a RawValue>,
+    pub(super) carrier_reviewer_email: Option<Raw<'a>>,
     #[serde(borrow)]
-    pub(super) date_time: Option<&'a RawValue>,
+    pub(super) date_time: Option<Raw<'a>>,
     #[serde(borrow, default)]
     pub(super) attachments: List<'a>,
     #[serde(borrow, default)]
@@ -64,31 +64,31 @@ pub(super) struct Data<'a> {
     pub(super) contact: Lenient<Contact<'a>>,
 }
 
-#[derive(Derive)]
+#[derive(Debug, PartialEq, Default, Derive)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Adm<'a> {
     #[serde(borrow, default)]
     pub(super) coverage_loss: Lenient<CoverageLoss<'a>>,
 }
 
-#[derive(Derive)]
+#[derive(Debug, PartialEq, Default, Derive)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct CoverageLoss<'a> {
     #[serde(borrow)]
-    pub(super) claim_number: Option<&'a RawValue>,
+    pub(super) claim_number: Option<Raw<'a>>,
 }
 
-#[derive(Derive)]
+#[derive(Debug, PartialEq, Default, Derive)]
 pub(super) struct Contact<'a> {
     #[serde(borrow, rename = "type")]
-    pub(super) contact_type: Option<&'a RawValue>,
+    pub(super) contact_type: Option<Raw<'a>>,
     #[serde(borrow)]
-    pub(super) name: Option<&'a RawValue>,
+    pub(super) name: Option<Raw<'a>>,
     #[serde(borrow, default, rename = "contactMethods")]
     pub(super) methods: Lenient<ContactMethods<'a>>,
 }
 
-#[derive(Derive)]
+#[derive(Debug, PartialEq, Default, Derive)]
 pub(super) struct ContactMethods<'a> {
     #[serde(borrow, default)]
     pub(super) phone: Lenient<Phone<'a>>,
@@ -96,24 +96,24 @@ pub(super) struct ContactMethods<'a> {
     pub(super) email: Lenient<Email<'a>>,
 }
 
-#[derive(Derive)]
+#[derive(Debug, PartialEq, Default, Derive)]
 pub(super) struct Phone<'a> {
     #[serde(borrow, rename = "type")]
-    pub(super) phone_type: Option<&'a RawValue>,
+    pub(super) phone_type: Option<Raw<'a>>,
     #[serde(borrow)]
-    pub(super) number: Option<&'a RawValue>,
+    pub(super) number: Option<Raw<'a>>,
     #[serde(borrow)]
-    pub(super) extension: Option<&'a RawValue>,
+    pub(super) extension: Option<Raw<'a>>,
 }
 
-#[derive(Derive)]
+#[derive(Debug, PartialEq, Default, Derive)]
 pub(super) struct Email<'a> {
     #[serde(borrow)]
-    pub(super) address: Option<&'a RawValue>,
+    pub(super) address: Option<Raw<'a>>,
 }
 
 /// What stands at `data`.
-#[derive(Default)]
+#[derive(Debug, PartialEq, Default)]
 pub(super) enum DataField<'a> {
     #[default]
     Missing,
@@ -125,16 +125,27 @@ pub(super) enum DataField<'a> {
 }
 
 /// What stands at `attachments`.
-#[derive(Default)]
+#[derive(Debug, PartialEq, Default)]
 pub(super) enum List<'a> {
     #[default]
     Missing,
     /// A list; null entries are nothing.
-    Entries(Vec<Option<&'a RawValue>>),
+    Entries(Vec<Option<Raw<'a>>>),
     Other,
 }
 
+/// Any value, as it stands in the event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Raw<'a>(pub(super) &'a str);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&RawValue>::deserialize(deserializer).map(|value| Raw(value.get()))
+    }
+}
+
 /// An object, or nothing where something else stands.
+#[derive(Debug, PartialEq)]
 pub(super) struct Lenient<T>(pub(super) Option<T>);
 
 impl<T> Default for Lenient<T> {

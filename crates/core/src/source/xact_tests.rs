@@ -77,7 +77,7 @@ fn urls(event: &Event) -> Vec<&str> {
 fn a_real_event_becomes_tasks_with_the_ids_of_its_producers() {
     let event = plan(SAMPLE).expect("decodes");
     assert_eq!(event.trace_id, "abc123");
-    assert_eq!(event.event_id, Some(Uuid::new_v5(&XACT_EVENT_NAMESPACE, b"abc123").to_string()));
+    assert_eq!(event.event_id, Some(uuid::Uuid::new_v5(&XACT_EVENT_NAMESPACE, b"abc123").to_string()));
     assert_eq!(event.event_time.as_deref().and_then(time::parse_event_time), Some(NOW + 749_511));
     let ids: Vec<String> = event.attachments.iter().map(|a| a.task.media_id.to_string()).collect();
     assert_eq!(ids[0], "6d7ab70c-874d-5ff2-8698-454e7a9d3e4d");
@@ -120,7 +120,7 @@ fn every_column_of_the_events_table_is_filled_from_its_place() {
     assert!(event.columns["attachments"].starts_with(urls), "{}", event.columns["attachments"]);
     assert!(!event.columns["attachments"].contains("secret"));
     assert_eq!(event.columns.get("note"), None);
-    assert!(event.columns.keys().all(|name| EVENT_COLUMNS.contains(&name.as_str())));
+    assert!(event.columns.keys().all(|name| EVENT_COLUMNS.contains(&&**name)));
 }
 
 /// Every column of preset-xact.md, and ours.
@@ -285,7 +285,7 @@ fn ids_that_no_task_could_carry_are_refused() {
 
 #[test]
 fn an_event_id_is_computed_whatever_the_event_says() {
-    let computed = Uuid::new_v5(&XACT_EVENT_NAMESPACE, b"t").to_string();
+    let computed = uuid::Uuid::new_v5(&XACT_EVENT_NAMESPACE, b"t").to_string();
     for members in [r#""x":1"#, r#""eventId":null"#, r#""eventId":{}"#, r#""eventId":"e1""#, r#""event_id":7"#] {
         assert_eq!(event(members).event_id.as_ref(), Some(&computed), "{members}");
     }
@@ -482,6 +482,6 @@ fn deep_nesting_is_poison_wherever_it_stands() {
 fn ten_thousand_attachments_are_ten_thousand_tasks() {
     let list: Vec<String> = (0..10_000).map(|i| format!("\"https://h.example/{i}.pdf\"")).collect();
     let event = with_data(&format!(r#"{{"attachments":[{}]}}"#, list.join(",")));
-    let ids: std::collections::HashSet<Uuid> = event.attachments.iter().map(|a| a.task.media_id).collect();
+    let ids: std::collections::HashSet<uuid::Uuid> = event.attachments.iter().map(|a| a.task.media_id).collect();
     assert_eq!((event.attachments.len(), ids.len()), (10_000, 10_000));
 }

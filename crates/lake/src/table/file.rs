@@ -34,6 +34,8 @@ use super::stats::Stats;
 
 /// Rows in the largest row group.
 pub(crate) const ROW_GROUP_ROWS: usize = 65_536;
+/// Rows of the smallest file that stays for long; smaller ones are soon merged.
+const LASTING_ROWS: usize = 32_768;
 /// Encoded bytes in the largest row group, about: a merge holds one row group of each of its inputs.
 const ROW_GROUP_BYTES: usize = 2 << 20;
 /// Bytes in the largest page, about: a merge holds a dictionary and a page of each column of each of its inputs. Where
@@ -207,10 +209,12 @@ impl AsyncFileReader for ObjectReader {
     }
 }
 
-/// How data files are written.
+/// How data files are written. Those of fewer rows are merged again soon, so that what reads them counts: Parquet keeps a
+/// zstd decompressor of about 160 KB for each column of each open file, and none for Snappy.
 pub(crate) fn properties(shape: &Shape, most_rows: usize) -> WriterProperties {
+    let lasting = Compression::ZSTD(ZstdLevel::default());
     let mut properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_compression(if most_rows < LASTING_ROWS { Compression::SNAPPY } else { lasting })
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
         .set_dictionary_page_size_limit(PAGE_BYTES)

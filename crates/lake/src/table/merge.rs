@@ -1,8 +1,8 @@
 //! Several sorted files of one day become one, still sorted.
 //!
 //! *Memory*, whatever the size of the files: one row group of each input as it lies on disk, one small batch of each
-//! input decoded, a decompressor for each of its columns, one row group of the output, and one part of the upload. The
-//! smallest inputs, of which there are most, are decoded whole when they are opened: an open file takes more than its rows.
+//! input decoded, a decompressor for each of its columns where it is a large one (the others have none, see
+//! [`properties`]), one row group of the output, and one part of the upload.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -29,8 +29,6 @@ use super::stats::Stats;
 
 /// Rows decoded of one input at a time.
 const INPUT_ROWS: usize = 256;
-/// Rows of the largest input that is decoded whole.
-const SMALL_ROWS: u64 = 512;
 /// Rows handed to the writer at a time.
 const OUTPUT_ROWS: usize = 2_048;
 /// Bytes of one part of the upload; a smaller file goes in one put.
@@ -86,7 +84,8 @@ pub(crate) async fn merge(inner: &Inner, files: &[Arc<DataFile>], day: i32) -> R
     let buffer = Buffer::default();
     let mut upload = BufWriter::with_capacity(inner.store.clone(), path.clone(), PART_BYTES).with_max_concurrency(1);
     let schema = inner.shape.file_schema.clone();
-    let properties = properties(&inner.shape, ROW_GROUP_ROWS);
+    let rows = files.iter().map(|file| file.rows).sum::<Option<u64>>().and_then(|rows| usize::try_from(rows).ok());
+    let properties = properties(&inner.shape, rows.unwrap_or(ROW_GROUP_ROWS));
     let mut writer = ArrowWriter::try_new(buffer.clone(), schema, Some(properties)).map_err(|e| failed(&e))?;
     let (mut stats, mut bytes) = (Stats::default(), 0);
     let mut merge = Merge::open(inner, files).await?;
@@ -180,10 +179,6 @@ async fn open_sorted(inner: &Inner, file: &Arc<DataFile>) -> Result<BoxStream<'s
     let builder = ParquetRecordBatchStreamBuilder::new(file.reader(&inner.store)).await.map_err(|e| failed(&e))?;
     let stream = builder.with_batch_size(INPUT_ROWS).build().map_err(|e| failed(&e))?;
     let batches = stream.map(move |batch| conform(&shape, batch.map_err(|e| failed(&e))?).map_err(|e| failed(&e)));
-    if file.rows.is_some_and(|rows| rows <= SMALL_ROWS) {
-        let whole: Vec<RecordBatch> = batches.try_collect().await?;
-        return Ok(futures::stream::iter(whole.into_iter().map(Ok)).boxed());
-    }
     Ok(batches.boxed())
 }
 

@@ -120,7 +120,7 @@ fn task() -> Task {
     Task {
         url: "https://files.example.com/a.pdf?AWSAccessKeyId=a&Expires=1141889120&Signature=5ec2e7".into(),
         path: "a.pdf".into(),
-        columns: [("claim".to_owned(), "C 1".to_owned())].into(),
+        columns: [("claim".into(), "C 1".to_owned())].into(),
         ..Task::default()
     }
 }

@@ -66,9 +66,15 @@ const LAST_APPENDS: Duration = Duration::from_secs(2);
 /// Outcomes on their way to the log.
 const OUTCOMES: usize = 2_048;
 
-/// Memory that a download owns while it is under way: what its connection has read ahead, the piece in hand, and the
-/// beginning of its upload, at most 64 KiB each. It is taken from the budget before the request is sent.
-pub const TRANSFER_BYTES: u64 = 3 * (64 << 10);
+/// What a download owns while it is under way: what its connection has read ahead, the piece in hand, and the beginning of
+/// its upload. It is taken from the budget before the request is sent.
+const BUFFERS: u64 = 3;
+/// The least that each of them may hold, in bytes.
+const BUFFER_BYTES: u64 = 64 << 10;
+/// More does not make a download faster, in bytes.
+const ENOUGH_BYTES: u64 = 256 << 10;
+/// The least memory that a download needs, in bytes.
+pub const TRANSFER_BYTES: u64 = BUFFERS * BUFFER_BYTES;
 
 /// Bounds of the stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +100,12 @@ impl Limits {
     pub fn slots(&self) -> usize {
         let room = usize::try_from(self.memory / TRANSFER_BYTES).unwrap_or(usize::MAX);
         self.max_in_flight.min(room).max(1)
+    }
+
+    /// What a connection may read ahead, in bytes: fewer slots have more of the memory each.
+    pub fn buffer(&self) -> usize {
+        let share = self.memory / self.slots() as u64 / BUFFERS;
+        usize::try_from(share.clamp(BUFFER_BYTES, ENOUGH_BYTES)).unwrap_or(usize::MAX)
     }
 }
 
@@ -123,6 +135,8 @@ pub struct Download {
     pub clock: Arc<dyn Clock>,
     /// Where it counts.
     pub progress: Arc<Progress>,
+    /// Once cancelled, positions are committed as soon as nothing is under way: the input has ended.
+    pub ended: CancellationToken,
 }
 
 /// One started offset.
@@ -224,6 +238,7 @@ impl Running {
                 Some(ended) = self.workers.join_next(), if !self.workers.is_empty() => unbroken(ended)?,
                 () = self.slots.freed() => {}
                 _ = commit.tick() => self.tick().await?,
+                () = self.stage.ended.cancelled(), if self.is_uncommitted() => self.commit().await?,
                 delivery = self.consumer.next() => {
                     let delivery = delivery?;
                     self.deliver(delivery).await?;
@@ -416,6 +431,11 @@ impl Running {
         self.release_left().await
     }
 
+    /// Whether nothing is under way, and something may be committed.
+    fn is_uncommitted(&self) -> bool {
+        self.jobs.is_empty() && !self.tracker.uncommitted().is_empty()
+    }
+
     async fn commit(&mut self) -> Result<(), StageError> {
         let positions = self.tracker.uncommitted();
         if positions.is_empty() {
@@ -517,5 +537,10 @@ mod tests {
         assert_eq!(limits(256, 48 << 20).slots(), 256, "the defaults fit each other");
         assert_eq!(limits(1_000, 48 << 20).slots(), 256);
         assert_eq!(limits(10, 0).slots(), 1);
+        for (max_in_flight, kib) in [(256, 64), (128, 128), (64, 256), (1, 256), (10_000, 64)] {
+            let limits = limits(max_in_flight, 48 << 20);
+            assert_eq!(limits.buffer(), kib << 10, "{max_in_flight} at once");
+            assert!((limits.slots() * limits.buffer()) as u64 * BUFFERS <= limits.memory);
+        }
     }
 }

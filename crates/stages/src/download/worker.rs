@@ -136,7 +136,7 @@ impl Worker {
         Progress::add(&progress.stored, 1);
         Progress::add(&progress.stored_bytes, stored.bytes_downloaded);
         told::stored(&given.at, &stored);
-        Ok((RESULTS, message::of_task(&given.task, &stored).into()))
+        Ok((RESULTS, message::of_result(&given.task, &stored).into()))
     }
 
     async fn free_slot(&self, task: &Task, slot: OwnedSemaphorePermit, signal: Signal, park_until: Option<Micros>) {
@@ -163,7 +163,7 @@ impl Worker {
                 let progress = &self.tools.progress;
                 Progress::add(if task.waits > waits { &progress.waits } else { &progress.retries }, 1);
                 told::retry(&given.at, &task, failure, self.tier_ms(index));
-                (tier(index), message::of_task(&task, &task).into())
+                (tier(index), message::of(&task).into())
             }
             Next::DeadLetter => self.dead_letter(&given.at, task, failure, now),
         }
@@ -198,7 +198,7 @@ impl Worker {
                 let progress = &self.tools.progress;
                 Progress::add(if task.attempts > attempts { &progress.retries } else { &progress.moved }, 1);
                 told::moved(&given.at, &task, why, self.tier_ms(index));
-                Some((tier(index), message::of_task(&task, &task).into()))
+                Some((tier(index), message::of(&task).into()))
             }
             // It runs: its own end decides.
             Next::DeadLetter if why == Hindrance::Head => None,

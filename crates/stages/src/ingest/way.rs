@@ -8,7 +8,7 @@ use crate::StageError;
 use crate::ports::{Consumer, Epoch, Partition};
 
 /// Batches under way at once: enough to plan one while others are on their way into the log.
-const BATCHES: usize = 4;
+const BATCHES: usize = 8;
 
 /// The position after the last record of a batch, and how many records it has.
 pub(super) struct Position {
@@ -33,6 +33,11 @@ pub(super) struct Way {
 impl Way {
     pub(super) fn is_idle(&self) -> bool {
         self.under_way.is_empty()
+    }
+
+    /// Whether nothing is under way, and something may be committed.
+    pub(super) fn is_uncommitted(&self) -> bool {
+        self.is_idle() && !self.done.is_empty()
     }
 
     pub(super) fn has_room(&self) -> bool {
