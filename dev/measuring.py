@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 IN_FLIGHT = 64
 # Name: bytes of a file, and how many make a run.
-SIZES = {"10k": (10_000, 20_000), "100k": (100_000, 10_000), "1m": (1_000_000, 1_000), "100m": (100_000_000, 200)}
+SIZES = {"10k": (10_000, 60_000), "100k": (100_000, 30_000), "1m": (1_000_000, 3_000), "100m": (100_000_000, 200)}
 
 
 def fail(text):

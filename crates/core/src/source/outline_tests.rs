@@ -1,9 +1,9 @@
 use super::*;
-use crate::policy::known::Known;
 use crate::file_type::FileTypes;
 use crate::outcome::{Class, Reason};
 use crate::path::PathTemplate;
 use crate::policy::Policy;
+use crate::policy::known::Known;
 use crate::source::{Identity, Mapping, RawEvent};
 
 fn source(mapping: Mapping) -> Source {
@@ -51,7 +51,9 @@ fn an_event_with_more_attachments_than_are_accepted_is_poison_whatever_reads_it(
     }
     for (source, event) in events(MAX_ATTACHMENTS + 1) {
         let raw = RawEvent::of(&event, 0);
-        for refused in [source.outline(&raw, &Known::default()).map(drop), source.plan(&raw).map(drop), source.plan_row(&raw).map(drop)] {
+        for refused in
+            [source.outline(&raw, &Known::default()).map(drop), source.plan(&raw).map(drop), source.plan_row(&raw).map(drop)]
+        {
             let refused = refused.expect_err("too many");
             assert_eq!((refused.class, refused.reason), (Class::Poison, Reason::Undecodable));
             assert_eq!(refused.message, "the event names 20001 attachments; at most 20000 are accepted");

@@ -89,7 +89,11 @@ fn decode_event(envelope: &Envelope<'_>, data: &Data<'_>, purpose: Purpose) -> R
     let (items, without_list) = items(&data.attachments)?;
     let subtype = subtype(&event_type);
     Ok(Decoded {
-        columns: if purpose == Purpose::Row { event_columns(data, subtype, version.into_owned(), &items) } else { Columns::new() },
+        columns: if purpose == Purpose::Row {
+            event_columns(data, subtype, version.into_owned(), &items)
+        } else {
+            Columns::new()
+        },
         event_id: (purpose == Purpose::Row).then(|| ids::v5(&XACT_EVENT_NAMESPACE, &[trace_id.as_bytes()]).to_string()),
         task_columns: task_columns(data, subtype),
         event_time: event_time(envelope.event_time),

@@ -4,7 +4,9 @@
 //! returned), with all that may be said of a fault. What it returns is what serde_json would have read (a test compares the two
 //! on events of all sorts, whole and damaged).
 
-use super::xact_shape::{Adm, Contact, ContactMethods, CoverageLoss, Data, DataField, Email, Envelope, Lenient, List, Phone, Raw};
+use super::xact_shape::{
+    Adm, Contact, ContactMethods, CoverageLoss, Data, DataField, Email, Envelope, Lenient, List, Phone, Raw,
+};
 
 /// Deeper nesting is left to serde_json.
 const DEEPEST: u32 = 64;

@@ -74,10 +74,31 @@ fn usual_events_are_scanned() {
 fn what_is_not_plain_is_left_alone() {
     let deep = format!("{{\"type\":{}{}}}", "[".repeat(64), "]".repeat(64));
     for event in [
-        "", "null", "[]", "{", "{\"type\":1}}", "{\"type\":1,}", "{\"type\":01}", "{\"type\":1.}", "{\"type\":1e}", "{\"type\":-}",
-        "{\"type\":tru}", "{\"type\":\"a\nb\"}", "{\"type\":\"\\x\"}", "{\"type\":\"\\u12g4\"}", "{\"type\":1,\"type\":2}",
-        "{\"t\\u0079pe\":1}", "{\"data\":\"{}\"}", "{\"data\":null}", "{\"data\":{\"note\":null,\"note\":1}}",
-        "{\"data\":{\"adm\":7}}", "{\"data\":{\"attachments\":{}}}", "{\"type\" 1}", "{type:1}", "{\"type\":\"", &deep,
+        "",
+        "null",
+        "[]",
+        "{",
+        "{\"type\":1}}",
+        "{\"type\":1,}",
+        "{\"type\":01}",
+        "{\"type\":1.}",
+        "{\"type\":1e}",
+        "{\"type\":-}",
+        "{\"type\":tru}",
+        "{\"type\":\"a\nb\"}",
+        "{\"type\":\"\\x\"}",
+        "{\"type\":\"\\u12g4\"}",
+        "{\"type\":1,\"type\":2}",
+        "{\"t\\u0079pe\":1}",
+        "{\"data\":\"{}\"}",
+        "{\"data\":null}",
+        "{\"data\":{\"note\":null,\"note\":1}}",
+        "{\"data\":{\"adm\":7}}",
+        "{\"data\":{\"attachments\":{}}}",
+        "{\"type\" 1}",
+        "{type:1}",
+        "{\"type\":\"",
+        &deep,
     ] {
         assert_eq!(scan(event), None, "{event}");
     }

@@ -30,7 +30,7 @@ use super::stats::Stats;
 /// Rows decoded of one input at a time.
 const INPUT_ROWS: usize = 256;
 /// Rows handed to the writer at a time.
-const OUTPUT_ROWS: usize = 2_048;
+const OUTPUT_ROWS: usize = 1_024;
 /// Bytes of one part of the upload; a smaller file goes in one put.
 const PART_BYTES: usize = 5 << 20;
 

@@ -30,8 +30,10 @@ const WINDOW: usize = 4_096;
 const WINDOW_ON_KAFKA: usize = 1_024;
 /// Bodies that are complete and wait for their sync, for each source.
 const PUBLISHING: usize = 1_024;
-/// The most bytes of records in one commit, about.
+/// The most bytes of results, or of dead letters, in one commit, about.
 const COMMIT_BYTES: usize = 4 << 20;
+/// The most bytes of events in one commit, about: their rows have many columns and take six times as much in memory.
+const COMMIT_EVENT_BYTES: usize = 2 << 20;
 
 /// A configuration that is right, as the service uses it: checked and typed, with nothing left to parse.
 pub struct Ready {
@@ -65,14 +67,15 @@ pub(crate) fn ready(loaded: Loaded, purpose: Purpose) -> Result<Ready, ConfigErr
     }
     let (lanes, setups) = sources.into_iter().filter_map(source::Drafted::complete).unzip();
     let record = top.section("record");
-    let gather = |freshness| Gather {
+    let gather = |freshness, max_bytes| Gather {
         freshness: record.map(|r| r.time(freshness)).unwrap_or_default(),
         max_rows: record.map_or(1, |r| r.count("max_rows")),
-        max_bytes: COMMIT_BYTES,
+        max_bytes,
     };
     let place = Place { root: file.into(), files: places.files, tables: places.tables, log: places.log, lanes };
     let sync = top.text("store_sync").is_none_or(|spot| spot.text != "off");
-    let plan = Plan { place, setups, limits, gather: gather("freshness"), gather_events: gather("events_freshness"), sync };
+    let (gather, gather_events) = (gather("freshness", COMMIT_BYTES), gather("events_freshness", COMMIT_EVENT_BYTES));
+    let plan = Plan { place, setups, limits, gather, gather_events, sync };
     Ok(Ready { plan, http, warnings })
 }
 
