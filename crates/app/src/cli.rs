@@ -136,7 +136,7 @@ pub struct FetchArgs {
     /// Downloads at once
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub max_in_flight: u32,
-    /// Memory for downloads under way; each takes 192 KiB, whatever the size of its file
+    /// Memory for downloads under way; each takes 192 KiB or up to four times that, as there is room, whatever the size of its file
     #[arg(long, value_name = "SIZE", default_value = "48MiB", value_parser = parse_size)]
     pub memory: u64,
     /// Downloads at once from one host

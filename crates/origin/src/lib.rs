@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Bounds: per host [`Settings::per_host`] slots with a fair queue; [`Settings::max_idle`] idle connections in all;
-//! 4,096 hosts remembered beyond those in use; 64 KiB of buffer per connection, which also bounds an answer's head.
+//! 4,096 hosts remembered beyond those in use; [`Settings::buffer`] bytes per connection, which also bound an answer's head.
 //! No proxy is ever taken from the environment, and no URL reaches a message unredacted.
 
 mod answer;

@@ -183,7 +183,7 @@ pub const KEYS: &[Key] = &[
     key("download", Section, Absent, "Bounds of downloading, over all sources."),
     key("download.max_in_flight", Integer(1, 65_536), Is("256"), "Downloads at once."),
     key("download.per_host", Integer(1, 65_536), Is("64"), "Downloads at once from one host, for each source."),
-    key("download.memory", Size(192 * KIB, 64 * GIB), Is("48MiB"), "Memory for downloads under way; each takes 192 KiB, whatever the size of its file."),
+    key("download.memory", Size(192 * KIB, 64 * GIB), Is("48MiB"), "Memory for downloads under way; each takes 192 KiB or up to four times that, as there is room, whatever the size of its file."),
     key("download.timeouts", Section, Absent, "How long the parts of a download may take."),
     key("download.timeouts.connect", Time(1, HOUR), Is("5s"), "Resolving, dialling and TLS together."),
     key("download.timeouts.first_byte", Time(1, HOUR), Is("30s"), "From the request to the head of the answer."),

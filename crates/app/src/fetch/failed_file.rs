@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use futures::TryStreamExt;
 use longshore_core::format::{DeadLetter, HEADER_TRUNCATED};
+use longshore_core::ids;
 use longshore_core::replay;
 use longshore_core::row::Cell;
 use longshore_core::source::Mapping;
@@ -148,7 +149,7 @@ struct Events {
 
 /// 16 bytes for a trace id of any length.
 fn key(trace_id: &str) -> Uuid {
-    Uuid::new_v5(&Uuid::NAMESPACE_OID, trace_id.as_bytes())
+    ids::v5(&Uuid::NAMESPACE_OID, &[trace_id.as_bytes()])
 }
 
 impl Events {

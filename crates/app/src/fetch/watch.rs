@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use longshore_stages::ports::{PartitionState, Position};
@@ -49,7 +50,9 @@ pub(crate) struct Watch {
     per_host: usize,
     max_in_flight: usize,
     seen: Seen,
-    samples: BTreeMap<Part, u64>,
+    /// For how long each part held the others up, by what was seen at the end of that time.
+    held: BTreeMap<Part, Duration>,
+    looked: Instant,
 }
 
 impl Watch {
@@ -60,7 +63,8 @@ impl Watch {
             per_host: limits.per_host,
             max_in_flight: limits.max_in_flight,
             seen: Seen::default(),
-            samples: BTreeMap::new(),
+            held: BTreeMap::new(),
+            looked: Instant::now(),
         }
     }
 
@@ -120,18 +124,20 @@ impl Watch {
         } else {
             Part::Inventory
         };
-        *self.samples.entry(part).or_default() += 1;
+        // Looks are not evenly spread: they come faster towards the end.
+        let looked = std::mem::replace(&mut self.looked, Instant::now());
+        *self.held.entry(part).or_default() += self.looked - looked;
     }
 
     /// Names the part that held the others up for most of the time, and what would help.
     pub(crate) fn slowest(&self) -> String {
-        let Some((part, samples)) = self.samples.iter().max_by_key(|(_, samples)| **samples) else {
+        let Some((part, held)) = self.held.iter().max_by_key(|(_, held)| **held) else {
             return "nothing: there was nothing to do".into();
         };
         if self.seen.stored + self.seen.failed == 0 {
             return "nothing: there was nothing to do".into();
         }
-        let share = samples * 100 / self.samples.values().sum::<u64>().max(1);
+        let share = held.as_micros() * 100 / self.held.values().sum::<Duration>().as_micros().max(1);
         let what = match part {
             Part::Input => "reading the input and making tasks".into(),
             Part::Waiting => "waiting for retries and hosts that asked to wait (see --retry and --max-wait)".into(),

@@ -1,7 +1,7 @@
 //! Several sorted files of one day become one, still sorted.
 //!
 //! *Memory*, whatever the size of the files: one row group of each input as it lies on disk, one small batch of each
-//! input decoded, a decompressor for each of its columns where it is a large one (the others have none, see
+//! input decoded, a decompressor for each of its columns where it is zstd (our smaller ones are not, see
 //! [`properties`]), one row group of the output, and one part of the upload.
 
 use std::cmp::Reverse;
