@@ -20,8 +20,6 @@ use crate::connect::Sender;
 use crate::pool::Slot;
 use crate::settings::{MinThroughput, Timeouts};
 
-/// The largest piece handed out.
-const PIECE_BYTES: usize = 64 * 1024;
 /// A reader that stays away for this long is held up by us, not by the host.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -34,8 +32,6 @@ pub(crate) struct HttpBody {
     declared: Option<u64>,
     max_size: Option<u64>,
     read: u64,
-    /// What is left of a piece that was too large.
-    rest: Bytes,
     /// What ended the body badly is told again if asked again.
     failed: Option<Failure>,
 }
@@ -57,8 +53,7 @@ impl HttpBody {
     /// A body whose head has been read. Fails at once if it is declared larger than allowed.
     pub(crate) fn new(incoming: Incoming, lease: Lease, clocks: Clocks, bounds: Bounds) -> Result<Self, Failure> {
         let Bounds { declared, max_size } = bounds;
-        let body =
-            HttpBody { incoming, lease: Some(lease), clocks, declared, max_size, read: 0, rest: Bytes::new(), failed: None };
+        let body = HttpBody { incoming, lease: Some(lease), clocks, declared, max_size, read: 0, failed: None };
         body.check_size(declared.unwrap_or(0), "is declared as")?;
         Ok(body)
     }
@@ -74,26 +69,16 @@ impl HttpBody {
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
-        if !self.rest.is_empty() {
-            return Ok(Some(self.split()));
-        }
         self.clocks.resume()?;
         match self.next_data().await? {
             Some(data) => {
                 self.read += data.len() as u64;
                 self.check_size(self.read, "has more than")?;
                 self.clocks.pause();
-                self.rest = data;
-                Ok(Some(self.split()))
+                Ok(Some(data))
             }
             None => self.finish(),
         }
-    }
-
-    /// At most one piece of what is at hand.
-    fn split(&mut self) -> Bytes {
-        let length = self.rest.len().min(PIECE_BYTES);
-        self.rest.split_to(length)
     }
 
     /// Hyper has compared the length with the declared one; to store a short file would be so bad that it is
@@ -144,7 +129,7 @@ impl Body for HttpBody {
         if let Some(failure) = &self.failed {
             return Err(failure.clone());
         }
-        if self.lease.is_none() && self.rest.is_empty() {
+        if self.lease.is_none() {
             return Ok(None);
         }
         let result = self.next().await;

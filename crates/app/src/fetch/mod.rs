@@ -46,7 +46,7 @@ use watch::Watch;
 
 /// How often it is looked how far the run is.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// The same once all that is left are commits.
+/// The same at first once all that is left are commits; then ever less often, up to [`LOOK_EVERY`].
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// Bodies that are complete and wait for their sync.
 const PUBLISHING: usize = 1_024;
@@ -207,6 +207,7 @@ async fn drive(
 ) -> Result<bool> {
     let mut tick = tokio::time::interval(LOOK_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut pause = LOOK_AGAIN;
     let draining = stop.draining();
     while stages.running() > 0 {
         tokio::select! {
@@ -218,16 +219,23 @@ async fn drive(
             ended = feed.ended(), if feed.is_running() => {
                 ended?;
                 stages.ended.cancel();
+                tick.reset_after(LOOK_AGAIN);
             }
             Some(ended) = stages.next_end() => ended?,
             _ = tick.tick() => {
+                if !feed.is_running() {
+                    // A glance at two counters costs nothing, a look asks the log.
+                    let near = watch.is_near_the_end(&world.lanes[0].progress);
+                    pause = if near { (pause + pause / 4).min(LOOK_EVERY) } else { LOOK_AGAIN };
+                    tick.reset_after(pause);
+                    if !near && !watch.is_due() {
+                        continue;
+                    }
+                }
                 let seen = watch.look(world, &world.lanes[0], feed.totals()).await?;
                 display.show(&seen);
                 if brake.look(&world.lanes[0]) {
                     draining.cancel();
-                }
-                if !feed.is_running() && watch.is_near_the_end(&world.lanes[0].progress) {
-                    tick.reset_after(LOOK_AGAIN);
                 }
                 if !feed.is_running() && seen.upstream_idle {
                     stages.hurry.cancel();

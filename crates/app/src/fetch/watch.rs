@@ -9,6 +9,7 @@ use longshore_stages::ports::{PartitionState, Position};
 use longshore_stages::progress::Progress;
 use longshore_stages::topics::Topics;
 
+use super::LOOK_EVERY;
 use super::feed::Totals;
 use crate::pipeline::{OpenLane, Plan, World};
 
@@ -76,6 +77,11 @@ impl Watch {
     /// Whether nothing is being downloaded or waits for it, so that only commits can be left.
     pub(crate) fn is_near_the_end(&self, progress: &Progress) -> bool {
         Progress::get(&progress.in_flight) + Progress::get(&progress.publishing) + self.seen.parked == 0
+    }
+
+    /// Whether the last look is so long ago that the next one is due, whatever there is to see.
+    pub(crate) fn is_due(&self) -> bool {
+        self.looked.elapsed() >= LOOK_EVERY
     }
 
     /// What was seen when last looked.

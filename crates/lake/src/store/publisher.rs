@@ -1,10 +1,12 @@
 //! The thread that gives complete files their names, many for the price of one sync.
 //!
 //! A cycle: take what waits → sync (its data is durable now, and so are the names given in the cycle before, which are
-//! acknowledged) → give the names. With nothing new to take, one more sync acknowledges the rest.
+//! acknowledged) → give the names. With nothing new to take, one more sync acknowledges the rest. Where syncs are fast,
+//! cycles keep a pace: the thread would be woken for each single file otherwise, which costs more than the file's name.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
 
 use longshore_stages::ports::StoreError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -15,6 +17,8 @@ use super::{LocalOptions, SyncMode};
 
 /// The most uploads that share a sync, so that one cycle stays short.
 const CYCLE: usize = 512;
+/// How long a cycle takes at least when another one follows.
+const PACE: Duration = Duration::from_millis(1);
 
 /// A complete file, and its claim on one of the places in the queue.
 pub(super) struct Sealed {
@@ -127,7 +131,11 @@ impl Cycles {
                 }
             }
             batch.extend(requests.try_iter().take(CYCLE - batch.len()));
+            let began = Instant::now();
             self.cycle(batch);
+            if !self.named.is_empty() {
+                std::thread::sleep(PACE.saturating_sub(began.elapsed()));
+            }
         }
     }
 
