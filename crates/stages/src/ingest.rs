@@ -18,12 +18,10 @@
 mod way;
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use foldhash::quality::RandomState;
 use longshore_core::format::{
     self, DeadLetter, Enriched, ErrorNote, FormatError, HEADER_INPUT, HEADER_LIFE, HEADER_TRUNCATED, HEADER_URL_FIELD, Task,
 };
@@ -46,8 +44,8 @@ use crate::told::{self, At};
 use crate::topics::Topics;
 use way::{Position, Way};
 
-/// How many attachments are remembered as seen at least, 16 bytes each.
-pub const SEEN: usize = 131_072;
+/// How many attachments are remembered as seen, about: there are as many buckets of three, in 4 MiB.
+pub const SEEN: usize = 65_536;
 /// The most messages that are gathered before they are appended.
 const CHUNK_MESSAGES: usize = 2_000;
 /// The bytes of messages that are gathered before they are appended, about: one event may make many times its own size.
@@ -79,33 +77,35 @@ pub struct Ingest {
     pub grace: Duration,
 }
 
-/// Which attachments were seen, and with which URL: the last [`SEEN`] at least, and at most twice as many.
+/// Which attachments were seen, and with which URL: about the last [`SEEN`]. Some are forgotten sooner.
 ///
 /// An attachment that comes again with another URL is signed anew, perhaps because the first signature has expired: it
 /// is tried, and costs repeated work where the first one did.
-#[derive(Debug, Default)]
-pub struct Seen(Mutex<Recent>);
+///
+/// Ids are spread evenly, so that one says which of the buckets is its own; of those in a bucket the oldest is forgotten.
+/// A bucket has the size of a cache line: memory is far away where tables are large, and one lock would be handed to and fro.
+#[derive(Debug)]
+pub struct Seen(Box<[Mutex<Bucket>]>);
 
-/// Two generations, so that nothing has to be taken out one by one: memory is far away where sets are large.
-#[derive(Debug, Default)]
-struct Recent {
-    young: HashSet<u128, RandomState>,
-    old: HashSet<u128, RandomState>,
+/// The ids seen last, the latest first. None of them is 0, which stands for nothing.
+type Bucket = [u128; 3];
+
+impl Default for Seen {
+    fn default() -> Self {
+        Seen((0..SEEN).map(|_| Mutex::default()).collect())
+    }
 }
 
 impl Seen {
     /// Adds an attachment with its exact URL; returns whether it is new.
     pub fn insert(&self, id: Uuid, url: &str) -> bool {
-        let seen = id.as_u128() ^ u128::from(ids::url_hash(url));
-        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Recent { young, old } = &mut *recent;
-        if old.contains(&seen) || !young.insert(seen) {
+        let seen = (id.as_u128() ^ u128::from(ids::url_hash(url))) | 1;
+        let mut bucket = self.0[(seen >> 64) as usize % SEEN].lock().unwrap_or_else(PoisonError::into_inner);
+        if bucket.contains(&seen) {
             return false;
         }
-        if young.len() >= SEEN {
-            std::mem::swap(young, old);
-            young.clear();
-        }
+        bucket.rotate_right(1);
+        bucket[0] = seen;
         true
     }
 }

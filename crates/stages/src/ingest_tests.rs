@@ -141,19 +141,18 @@ async fn run(source: Source, log: &Arc<OneDelivery>, shelf: &Shelf) -> (Result<(
 #[test]
 fn what_was_seen_is_remembered_within_bounds() {
     let seen = Seen::default();
-    assert!(seen.insert(Uuid::from_u128(0), "a"));
-    assert!(!seen.insert(Uuid::from_u128(0), "a"));
-    let most = 2 * SEEN as u128;
-    for id in 1..most {
-        assert!(seen.insert(Uuid::from_u128(id << 64), "a"));
-        let recent = seen.0.lock().expect("seen");
-        assert!(recent.young.len() + recent.old.len() <= 2 * SEEN);
+    let spread = |number: usize| Uuid::from_u128((number as u128) << 64);
+    let room = 3 * SEEN;
+    for number in 0..room {
+        assert!(seen.insert(spread(number), "a"));
     }
-    for id in (most - SEEN as u128)..most {
-        assert!(!seen.insert(Uuid::from_u128(id << 64), "a"), "the latest are remembered");
+    for number in 0..room {
+        assert!(!seen.insert(spread(number), "a"), "all for which there is room are remembered");
     }
-    assert!(seen.insert(Uuid::from_u128(0), "a"), "the oldest was forgotten");
-    assert!(seen.insert(Uuid::from_u128((most - 1) << 64), "b"), "another URL");
+    assert!(seen.insert(spread(room), "a"));
+    assert!(seen.insert(spread(0), "a"), "the oldest of its bucket was forgotten");
+    assert!(!seen.insert(spread(2 * SEEN), "a"), "a younger one was not");
+    assert!(seen.insert(spread(2 * SEEN), "b"), "another URL");
 }
 
 #[tokio::test]

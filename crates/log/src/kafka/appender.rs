@@ -104,6 +104,11 @@ impl Appender {
         Appender { settings, cluster, client: Mutex::new(None), known: Mutex::default() }
     }
 
+    /// Starts the client, which takes half a second to become idempotent.
+    pub(super) fn start(&self) -> Result<(), LogError> {
+        self.client().map(drop)
+    }
+
     /// Appends a batch; see the port.
     pub(super) async fn append(&self, topic: &str, batch: &[Message]) -> Result<(), LogError> {
         if batch.is_empty() {

@@ -133,6 +133,8 @@ impl Log for KafkaLog {
             wanted.iter().map(of).sum::<Result<usize, _>>()
         });
         let partitions = partitions.await?;
+        // Whoever reads is going to append, at the latest when something fails.
+        self.appender.start()?;
         let client = self.settings.consumer(group, partitions).create_with_context(MemberContext::default());
         let mut client: Client = made(&self.settings.brokers, client)?;
         let whole = self.settings.group(group);

@@ -183,6 +183,9 @@ impl Settings {
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
             .set("fetch.queue.backoff.ms", "5")
+            // The library has one request under way for each broker. One that asks for partitions without records holds up those
+            // for which there was no room when it was sent.
+            .set("fetch.wait.max.ms", "100")
             // What is read ahead of one partition keeps the whole answer that it came with in memory.
             .set("fetch.max.bytes", (2 << 20).to_string())
             .set("fetch.message.max.bytes", (128 << 10).to_string());
