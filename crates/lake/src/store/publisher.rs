@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use longshore_stages::ports::StoreError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::root::Root;
+use super::root::{Root, Way};
 use super::temporary::{Placing, Temporary};
 use super::{LocalOptions, SyncMode};
 
@@ -72,7 +72,7 @@ impl Publisher {
     /// Gives the file its path, durably.
     pub(super) async fn place(&self, mut sealed: Sealed, path: &str) -> Result<Reply, StoreError> {
         match self.root.sync {
-            SyncMode::Off => named(&self.root, &mut sealed, path).map(|placing| reply(sealed, placing)),
+            SyncMode::Off => named(&self.root, &mut sealed, path, &mut Way::default()).map(|placing| reply(sealed, placing)),
             SyncMode::Full => self.ask(|answer| Request::Place(Box::new(sealed), path.to_string(), answer)).await,
         }
     }
@@ -102,8 +102,8 @@ fn gone() -> StoreError {
     StoreError::Fatal("the object store's sync thread has ended, and nothing can become durable any more: start again".into())
 }
 
-fn named(root: &Root, sealed: &mut Sealed, path: &str) -> Result<Placing, StoreError> {
-    sealed.temporary.place(path).map_err(|error| root.name_error(&error))
+fn named(root: &Root, sealed: &mut Sealed, path: &str, way: &mut Way) -> Result<Placing, StoreError> {
+    sealed.temporary.place(path, way).map_err(|error| root.name_error(&error))
 }
 
 fn reply(sealed: Sealed, placing: Placing) -> Reply {
@@ -143,7 +143,8 @@ impl Cycles {
         match self.root.sync_all() {
             Ok(()) => {
                 self.named.drain(..).for_each(|(path, answer)| tell(answer, Ok(Reply::Placed(path))));
-                batch.into_iter().for_each(|request| self.act(request));
+                let mut way = Way::default();
+                batch.into_iter().for_each(|request| self.act(request, &mut way));
             }
             Err(error) => {
                 let error = self.root.error("make files durable", &error);
@@ -153,12 +154,12 @@ impl Cycles {
         }
     }
 
-    fn act(&mut self, request: Request) {
+    fn act(&mut self, request: Request, way: &mut Way) {
         match request {
             Request::Settle(path, answer) => tell(answer, Ok(Reply::Placed(path))),
             // Whoever gave up waiting must not find the object later.
             Request::Place(_, _, answer) if answer.is_closed() => {}
-            Request::Place(mut sealed, path, answer) => match self.give_name(&mut sealed, &path) {
+            Request::Place(mut sealed, path, answer) => match self.give_name(&mut sealed, &path, way) {
                 Ok(Placing::Placed(path)) => self.named.push((path, answer)),
                 Ok(Placing::Taken(path)) => tell(answer, Ok(Reply::Taken(*sealed, path))),
                 Err(error) => tell(answer, Err(error)),
@@ -166,9 +167,9 @@ impl Cycles {
         }
     }
 
-    fn give_name(&self, sealed: &mut Sealed, path: &str) -> Result<Placing, StoreError> {
+    fn give_name(&self, sealed: &mut Sealed, path: &str, way: &mut Way) -> Result<Placing, StoreError> {
         sealed.temporary.sync().map_err(|error| self.root.error("make a file durable", &error))?;
-        named(&self.root, sealed, path)
+        named(&self.root, sealed, path, way)
     }
 }
 

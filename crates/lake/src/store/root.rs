@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use longshore_stages::ports::StoreError;
@@ -22,19 +23,37 @@ const DIRECTORY_TRIES: usize = 8;
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
+/// What a directory is opened with that is only passed through.
+const PASSED: OFlags = if cfg!(target_os = "linux") { DIRECTORY.union(OFlags::PATH) } else { DIRECTORY };
+
 /// A directory below the root, and the path really taken to it.
+#[derive(Clone)]
 pub(super) struct Parent {
-    handle: Option<OwnedFd>,
+    handle: Option<Arc<OwnedFd>>,
     /// The path below the root; empty for the root itself.
     pub(super) path: String,
+}
+
+/// The directory where the way to the last one began, for the next one: files that come together mostly go to the same
+/// place. Kept for a moment only, since whoever moves it away meanwhile takes along what is named in it.
+#[derive(Default)]
+pub(super) struct Way(Option<Parent>);
+
+/// How a file without a name gets one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Naming {
+    /// Its handle is enough (Linux 6.10, or the capability `CAP_DAC_READ_SEARCH`).
+    ByHandle,
+    /// Through its link in `/proc`, which has to be looked up.
+    ByProc,
 }
 
 /// The store's directory, held open.
 pub(super) struct Root {
     path: PathBuf,
     handle: OwnedFd,
-    /// Whether unfinished files can do without a name.
-    pub(super) nameless: bool,
+    /// How unfinished files that have no name can get one; nothing where they must have a name.
+    pub(super) nameless: Option<Naming>,
     pub(super) sync: SyncMode,
     /// How many components of the last directory were there already: where the next one is looked for first.
     known_depth: AtomicUsize,
@@ -54,14 +73,16 @@ impl Root {
         let mut root = Root {
             path: path.to_path_buf(),
             handle,
-            nameless: false,
+            nameless: None,
             sync: options.sync,
             known_depth: AtomicUsize::new(usize::MAX),
         };
         if writer {
             fs::accessat(&root.handle, ".", fs::Access::WRITE_OK | fs::Access::EXEC_OK, AtFlags::EACCESS)
                 .map_err(|error| failed(&error.into()))?;
-            root.nameless = options.unfinished == Unfinished::Auto && root.can_do_without_names();
+            if options.unfinished == Unfinished::Auto {
+                root.nameless = root.naming();
+            }
         }
         if options.owner == Owner::Exclusive {
             root.remove_leftovers().map_err(|error| failed(&error))?;
@@ -93,7 +114,7 @@ impl Root {
 
     /// The handle of a parent.
     pub(super) fn of<'a>(&'a self, parent: &'a Parent) -> BorrowedFd<'a> {
-        parent.handle.as_ref().map_or(self.handle(), AsFd::as_fd)
+        parent.handle.as_deref().map_or(self.handle(), AsFd::as_fd)
     }
 
     /// Opens a directory below the root if it is there, following no link; an empty path is the root.
@@ -102,7 +123,7 @@ impl Root {
             return Ok(Parent { handle: None, path: String::new() });
         }
         match self.find_at_once(path) {
-            Some(Ok(handle)) => return Ok(Parent { handle: Some(handle), path: path.to_string() }),
+            Some(Ok(handle)) => return Ok(Parent { handle: Some(Arc::new(handle)), path: path.to_string() }),
             Some(Err(Errno::NOENT)) => return Err(Errno::NOENT.into()),
             // What is wrong, or whether anything is, the way through each component tells.
             Some(Err(_)) | None => {}
@@ -112,19 +133,31 @@ impl Root {
             let at = parent.as_ref().map_or(self.handle(), AsFd::as_fd);
             parent = Some(fs::openat(at, name, DIRECTORY, Mode::empty())?);
         }
-        Ok(Parent { handle: parent, path: path.to_string() })
+        Ok(Parent { handle: parent.map(Arc::new), path: path.to_string() })
     }
 
     /// Opens a directory below the root and creates what is missing. Something else in its way makes it go to another
     /// name, see the module's header.
-    pub(super) fn find_or_create(&self, path: &str) -> io::Result<Parent> {
-        let (mut parent, rest) = self.nearest(path);
+    pub(super) fn find_or_create(&self, path: &str, way: &mut Way) -> io::Result<Parent> {
+        let there = first_components(path, self.known_depth.load(Relaxed));
+        if let Some(begin) = way.0.as_ref().filter(|begin| begin.path == there)
+            && let Ok(parent) = self.create(begin.clone(), &path[there.len()..])
+        {
+            return Ok(parent);
+        }
+        let (begin, rest) = self.nearest(path);
+        *way = Way(Some(begin.clone()));
+        self.create(begin, rest)
+    }
+
+    /// Opens what lies below a directory, and creates what is missing.
+    fn create(&self, mut parent: Parent, rest: &str) -> io::Result<Parent> {
         let mut depth = components(&parent.path);
         for name in rest.split('/').filter(|name| !name.is_empty()) {
             let (handle, used, made) = enter(self.of(&parent), name)?;
             let path = if parent.path.is_empty() { used } else { format!("{}/{used}", parent.path) };
             depth += usize::from(made == Made::Before && depth == components(&parent.path));
-            parent = Parent { handle: Some(handle), path };
+            parent = Parent { handle: Some(Arc::new(handle)), path };
         }
         self.known_depth.store(depth, Relaxed);
         Ok(parent)
@@ -186,15 +219,19 @@ impl Root {
     }
 
     #[cfg(target_os = "linux")]
-    fn can_do_without_names(&self) -> bool {
+    fn naming(&self) -> Option<Naming> {
         use std::os::fd::AsRawFd;
-        let probe = fs::openat(&self.handle, ".", OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR);
-        probe.is_ok_and(|file| fs::stat(format!("/proc/self/fd/{}", file.as_raw_fd())).is_ok())
+        let file = fs::openat(&self.handle, ".", OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR).ok()?;
+        // A name that cannot be given: whether the handle would have done is said before.
+        if fs::linkat(&file, "", &self.handle, ".", AtFlags::EMPTY_PATH) == Err(Errno::EXIST) {
+            return Some(Naming::ByHandle);
+        }
+        fs::stat(format!("/proc/self/fd/{}", file.as_raw_fd())).ok().map(|_| Naming::ByProc)
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn can_do_without_names(&self) -> bool {
-        false
+    fn naming(&self) -> Option<Naming> {
+        None
     }
 
     /// Removes the unfinished files of writers that are gone, and their directory.
@@ -266,5 +303,5 @@ fn open_or_create(at: BorrowedFd<'_>, name: &str) -> Result<(OwnedFd, Made), Err
         Err(Errno::EXIST) => Made::Before,
         Err(error) => return Err(error),
     };
-    Ok((fs::openat(at, name, DIRECTORY, Mode::empty())?, made))
+    Ok((fs::openat(at, name, PASSED, Mode::empty())?, made))
 }

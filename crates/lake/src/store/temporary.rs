@@ -8,7 +8,9 @@ use rustix::fs::{self, AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use uuid::Uuid;
 
-use super::root::{Root, UPLOADS, split};
+#[cfg(target_os = "linux")]
+use super::root::Naming;
+use super::root::{Root, UPLOADS, Way, split};
 
 /// The rights of a new object, less the process's umask.
 const RIGHTS: Mode = Mode::from_raw_mode(0o666);
@@ -34,11 +36,11 @@ impl Temporary {
     pub(super) fn create(root: Arc<Root>) -> io::Result<Self> {
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
         #[cfg(target_os = "linux")]
-        if root.nameless {
+        if root.nameless.is_some() {
             let file = File::from(fs::openat(root.handle(), ".", OFlags::TMPFILE | flags, RIGHTS)?);
             return Ok(Temporary { root, file, name: None });
         }
-        let uploads = root.find_or_create(UPLOADS)?;
+        let uploads = root.find_or_create(UPLOADS, &mut Way::default())?;
         if uploads.path != UPLOADS {
             return Err(Errno::NOTDIR.into());
         }
@@ -59,18 +61,18 @@ impl Temporary {
     }
 
     /// Makes the file visible at `path` unless something stands there. Directories are created.
-    pub(super) fn place(&mut self, path: &str) -> io::Result<Placing> {
+    pub(super) fn place(&mut self, path: &str, way: &mut Way) -> io::Result<Placing> {
         let (directory, name) = split(path);
         let mut tries = 0;
         loop {
-            let parent = self.root.find_or_create(directory)?;
+            let parent = self.root.find_or_create(directory, way)?;
             let used = if parent.path.is_empty() { name.to_string() } else { format!("{}/{name}", parent.path) };
             tries += 1;
             match self.link(&parent, name) {
                 Ok(()) => return Ok(Placing::Placed(used)),
                 Err(Errno::EXIST) => return Ok(Placing::Taken(used)),
                 // The directory was removed under our hands: make it again, once.
-                Err(Errno::NOENT) if tries == 1 => {}
+                Err(Errno::NOENT) if tries == 1 => *way = Way::default(),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -81,6 +83,9 @@ impl Temporary {
         use std::os::fd::AsRawFd;
         if self.name.is_some() {
             return self.rename(parent, name);
+        }
+        if self.root.nameless == Some(Naming::ByHandle) {
+            return fs::linkat(&self.file, "", self.root.of(parent), name, AtFlags::EMPTY_PATH);
         }
         let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         fs::linkat(fs::CWD, own, self.root.of(parent), name, AtFlags::SYMLINK_FOLLOW)
@@ -118,6 +123,39 @@ impl Drop for Temporary {
             && let Ok(uploads) = self.root.find(UPLOADS)
         {
             let _ = fs::unlinkat(self.root.of(&uploads), name, AtFlags::empty());
+        }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::super::{LocalOptions, Owner, Unfinished};
+    use super::*;
+
+    /// Which way the system allows decides at opening; the others must do the same.
+    #[test]
+    fn a_file_gets_its_name_whichever_way_there_is() {
+        let options = LocalOptions::new(Owner::Exclusive);
+        let ways = [Some(Naming::ByHandle), Some(Naming::ByProc), None];
+        for way in ways {
+            let dir = tempfile::tempdir().unwrap();
+            let mut root = Root::open(dir.path(), &LocalOptions { unfinished: Unfinished::Auto, ..options }).unwrap();
+            if way == Some(Naming::ByHandle) && root.nameless != way {
+                eprintln!("this system names files through /proc");
+                continue;
+            }
+            root.nameless = way;
+            let root = Arc::new(root);
+            let write = |path: &str, bytes: &[u8]| {
+                let mut file = Temporary::create(root.clone()).unwrap();
+                file.write(bytes).unwrap();
+                matches!(file.place(path, &mut Way::default()).unwrap(), Placing::Placed(_))
+            };
+            assert!(write("a/b/x", b"one") && !write("a/b/x", b"two") && write("a/b/y", b"three"), "{way:?}");
+            let read = |path: &str| std::fs::read(dir.path().join(path)).unwrap();
+            assert_eq!((read("a/b/x"), read("a/b/y")), (b"one".to_vec(), b"three".to_vec()), "{way:?}");
         }
     }
 }

@@ -20,12 +20,21 @@ pub(crate) fn to_batch(shape: &Shape, rows: &[&Row]) -> Result<RecordBatch, Arro
 fn to_array(kind: Kind, rows: &[&Row], index: usize) -> ArrayRef {
     let cells = || rows.iter().map(move |row| &row.cells[index]);
     match kind {
-        Kind::Text => Arc::new(StringArray::from_iter(cells().map(text))),
+        Kind::Text => Arc::new(to_strings(cells)),
         Kind::Int64 => Arc::new(Int64Array::from_iter(cells().map(number))),
         Kind::Timestamp => Arc::new(TimestampMicrosecondArray::from_iter(cells().map(number)).with_timezone("UTC")),
         Kind::Date => Arc::new(Date32Array::from_iter(cells().map(day))),
         Kind::TextList => Arc::new(to_lists(cells())),
     }
+}
+
+/// Measured first: an array that grows is copied again and again.
+fn to_strings<'a, I: Iterator<Item = &'a Cell>>(cells: impl Fn() -> I) -> StringArray {
+    let texts = || cells().map(text);
+    let (count, bytes) = texts().fold((0, 0), |(count, bytes), text| (count + 1, bytes + text.map_or(0, str::len)));
+    let mut builder = StringBuilder::with_capacity(count, bytes);
+    texts().for_each(|text| builder.append_option(text));
+    builder.finish()
 }
 
 fn text(cell: &Cell) -> Option<&str> {
