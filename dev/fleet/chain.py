@@ -21,7 +21,7 @@ PATIENCE = 180  # seconds
 def measure(bench):
     # The broker's code for all that the chain asks of it is compiled while it runs, for half a minute; the bare loop knows no broker.
     for turn in range(WARM_UPS):
-        longshore(bench, f"chain-warm-up-{turn}", "10k", bench.scaled(FILES["10k"]) // 2)
+        longshore(bench, f"chain-warm-up-{turn}", "10k", bench.scaled(FILES["10k"] // 2))
     runs = []
     for size in bench.sizes:
         count = bench.scaled(FILES[size])

@@ -82,17 +82,19 @@ pub struct Ingest {
 /// An attachment that comes again with another URL is signed anew, perhaps because the first signature has expired: it
 /// is tried, and costs repeated work where the first one did.
 ///
-/// Ids are spread evenly, so that one says which of the buckets is its own; of those in a bucket the oldest is forgotten.
-/// A bucket has the size of a cache line: memory is far away where tables are large, and one lock would be handed to and fro.
+/// The first 16 bits of ids are spread evenly and say which bucket is theirs; of those in a bucket the oldest is forgotten.
+/// A bucket is a cache line: memory is far away where tables are large, and one lock would be handed to and fro.
 #[derive(Debug)]
-pub struct Seen(Box<[Mutex<Bucket>]>);
+pub struct Seen(Box<[Bucket]>);
 
 /// The ids seen last, the latest first. None of them is 0, which stands for nothing.
-type Bucket = [u128; 3];
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Bucket(Mutex<[u128; 3]>);
 
 impl Default for Seen {
     fn default() -> Self {
-        Seen((0..SEEN).map(|_| Mutex::default()).collect())
+        Seen((0..SEEN).map(|_| Bucket::default()).collect())
     }
 }
 
@@ -100,7 +102,7 @@ impl Seen {
     /// Adds an attachment with its exact URL; returns whether it is new.
     pub fn insert(&self, id: Uuid, url: &str) -> bool {
         let seen = (id.as_u128() ^ u128::from(ids::url_hash(url))) | 1;
-        let mut bucket = self.0[(seen >> 64) as usize % SEEN].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bucket = self.0[(seen >> 112) as usize % SEEN].0.lock().unwrap_or_else(PoisonError::into_inner);
         if bucket.contains(&seen) {
             return false;
         }

@@ -141,7 +141,7 @@ async fn run(source: Source, log: &Arc<OneDelivery>, shelf: &Shelf) -> (Result<(
 #[test]
 fn what_was_seen_is_remembered_within_bounds() {
     let seen = Seen::default();
-    let spread = |number: usize| Uuid::from_u128((number as u128) << 64);
+    let spread = |number: usize| Uuid::from_u128((number % SEEN) as u128 * (1 << 112) + (number / SEEN) as u128 * (1 << 64));
     let room = 3 * SEEN;
     for number in 0..room {
         assert!(seen.insert(spread(number), "a"));
@@ -153,6 +153,16 @@ fn what_was_seen_is_remembered_within_bounds() {
     assert!(seen.insert(spread(0), "a"), "the oldest of its bucket was forgotten");
     assert!(!seen.insert(spread(2 * SEEN), "a"), "a younger one was not");
     assert!(seen.insert(spread(2 * SEEN), "b"), "another URL");
+}
+
+#[test]
+fn ids_as_they_are_find_their_way_into_all_buckets() {
+    let (seen, url) = (Seen::default(), |number: usize| format!("https://h.example/{number}.pdf"));
+    let mut insert = |number| seen.insert(ids::url_media_id(&url(number)), &url(number));
+    assert!((0..SEEN).all(&mut insert), "all are new");
+    let last = SEEN / 2;
+    let kept = (SEEN - last..SEEN).filter(|number| !insert(*number)).count();
+    assert!(kept > last * 95 / 100, "{kept} of the last {last} are remembered");
 }
 
 #[tokio::test]

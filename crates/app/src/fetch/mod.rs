@@ -227,12 +227,15 @@ async fn drive(
                     // A glance at two counters costs nothing, a look asks the log.
                     let near = watch.is_near_the_end(&world.lanes[0].progress);
                     pause = if near { (pause + pause / 4).min(LOOK_EVERY) } else { LOOK_AGAIN };
-                    tick.reset_after(pause);
                     if !near && !watch.is_due() {
+                        tick.reset_after(pause);
                         continue;
                     }
                 }
                 let seen = watch.look(world, &world.lanes[0], feed.totals()).await?;
+                if !feed.is_running() {
+                    tick.reset_after(pause);
+                }
                 display.show(&seen);
                 if brake.look(&world.lanes[0]) {
                     draining.cancel();

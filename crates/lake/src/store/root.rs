@@ -24,7 +24,10 @@ const DIRECTORY_TRIES: usize = 8;
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// What a directory is opened with that is only passed through.
-const PASSED: OFlags = if cfg!(target_os = "linux") { DIRECTORY.union(OFlags::PATH) } else { DIRECTORY };
+#[cfg(target_os = "linux")]
+const PASSED: OFlags = DIRECTORY.union(OFlags::PATH);
+#[cfg(not(target_os = "linux"))]
+const PASSED: OFlags = DIRECTORY;
 
 /// A directory below the root, and the path really taken to it.
 #[derive(Clone)]
@@ -41,6 +44,7 @@ pub(super) struct Way(Option<Parent>);
 
 /// How a file without a name gets one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "other systems have no nameless files"))]
 pub(super) enum Naming {
     /// Its handle is enough (Linux 6.10, or the capability `CAP_DAC_READ_SEARCH`).
     ByHandle,

@@ -30,7 +30,7 @@ pub struct Opened {
 /// A body that is being read. Dropping it ends the transfer.
 #[async_trait]
 pub trait Body: Send {
-    /// The next piece, at most 256 KiB; nothing at the end of a complete body. A body that ends short, is too slow or
+    /// The next piece, mostly of 256 KiB at most; nothing at the end of a complete body. A body that ends short, is too slow or
     /// grows beyond the size allowed is a failure. Safe to cancel.
     async fn chunk(&mut self) -> Result<Option<Bytes>, Failure>;
 }
