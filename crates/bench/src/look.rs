@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use longshore_log::EmbeddedLog;
 use longshore_log::kafka::{GroupProtocol, KafkaLog, Settings};
@@ -22,6 +22,8 @@ use crate::world::{GROUP_PREFIX, LogAt, World};
 
 /// Records in one read.
 const STEP: usize = 5_000;
+/// How long the brokers may leave partitions out of what they show.
+const WHOLE: Duration = Duration::from_secs(10);
 /// The longest wait for the brokers' answer about a group.
 const ASKED: Duration = Duration::from_secs(10);
 
@@ -94,14 +96,21 @@ impl Look {
         Counter { view, topic }
     }
 
-    /// All of it. A broker that is busy may leave partitions out for a moment; then what is in them would seem to be nowhere.
+    /// All of it. A broker that is busy may leave partitions out for a moment; then what is in them would seem to be nowhere,
+    /// and it is asked again.
     async fn state(&self) -> Result<(Vec<PartitionState>, Vec<Position>), LogError> {
-        let (partitions, positions) = self.view.state().await?;
-        let (shown, most) = (partitions.len(), self.partitions.fetch_max(partitions.len(), Relaxed));
-        if shown < most {
-            return Err(LogError::Unavailable(format!("the broker shows {shown} of {most} partitions")));
+        let until = Instant::now() + WHOLE;
+        loop {
+            let (partitions, positions) = self.view.state().await?;
+            let (shown, most) = (partitions.len(), self.partitions.fetch_max(partitions.len(), Relaxed));
+            if shown >= most {
+                return Ok((partitions, positions));
+            }
+            if Instant::now() >= until {
+                return Err(LogError::Unavailable(format!("the broker shows {shown} of {most} partitions")));
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        Ok((partitions, positions))
     }
 
     /// Messages behind, by stage: `ingest`, `download`, `retry`, `record`.
