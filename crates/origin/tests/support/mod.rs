@@ -217,7 +217,7 @@ pub async fn get(origin: &HttpOrigin, url: &str) -> Result<Vec<u8>, Failure> {
     let mut opened = open(origin, url).await?;
     let mut bytes = Vec::new();
     while let Some(piece) = opened.body.chunk().await? {
-        assert!(!piece.is_empty() && piece.len() <= 256 * 1024, "a piece of {} bytes", piece.len());
+        assert!(!piece.is_empty() && piece.len() <= 2 * Settings::default().buffer, "a piece of {} bytes", piece.len());
         bytes.extend_from_slice(&piece);
     }
     assert!(opened.body.chunk().await?.is_none(), "the end stays the end");

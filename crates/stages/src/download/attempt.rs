@@ -7,7 +7,7 @@
 //! answers count for or against the event's host.
 //!
 //! Each piece is hashed, checked for the file's type and handed to the upload before the next one is read, so that an
-//! attempt owns a piece or two of at most 256 KiB whatever the file's size. Nothing is visible before the whole body
+//! attempt owns a piece or two of at most 512 KiB whatever the file's size. Nothing is visible before the whole body
 //! has arrived, its type is accepted, and its bytes are those that the event promised.
 
 use std::sync::Arc;

@@ -30,8 +30,8 @@ pub struct Opened {
 /// A body that is being read. Dropping it ends the transfer.
 #[async_trait]
 pub trait Body: Send {
-    /// The next piece, mostly of 256 KiB at most; nothing at the end of a complete body. A body that ends short, is too slow or
-    /// grows beyond the size allowed is a failure. Safe to cancel.
+    /// The next piece, at most 512 KiB: twice what a connection reads at once. Nothing at the end of a complete body. A body
+    /// that ends short, is too slow or grows beyond the size allowed is a failure. Safe to cancel.
     async fn chunk(&mut self) -> Result<Option<Bytes>, Failure>;
 }
 
