@@ -205,9 +205,7 @@ async fn drive(
     display: &Display,
     brake: &mut Brake,
 ) -> Result<bool> {
-    let mut tick = tokio::time::interval(LOOK_EVERY);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut pause = LOOK_AGAIN;
+    let mut pause = Duration::ZERO;
     let draining = stop.draining();
     while stages.running() > 0 {
         tokio::select! {
@@ -219,23 +217,21 @@ async fn drive(
             ended = feed.ended(), if feed.is_running() => {
                 ended?;
                 stages.ended.cancel();
-                tick.reset_after(LOOK_AGAIN);
+                pause = LOOK_AGAIN;
             }
             Some(ended) = stages.next_end() => ended?,
-            _ = tick.tick() => {
-                if !feed.is_running() {
+            () = tokio::time::sleep(pause) => {
+                if feed.is_running() {
+                    pause = LOOK_EVERY;
+                } else {
                     // A glance at two counters costs nothing, a look asks the log.
                     let near = watch.is_near_the_end(&world.lanes[0].progress);
                     pause = if near { (pause + pause / 4).min(LOOK_EVERY) } else { LOOK_AGAIN };
                     if !near && !watch.is_due() {
-                        tick.reset_after(pause);
                         continue;
                     }
                 }
                 let seen = watch.look(world, &world.lanes[0], feed.totals()).await?;
-                if !feed.is_running() {
-                    tick.reset_after(pause);
-                }
                 display.show(&seen);
                 if brake.look(&world.lanes[0]) {
                     draining.cancel();
