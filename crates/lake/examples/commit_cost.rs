@@ -1,6 +1,6 @@
 //! What a commit costs as a table grows: appends of 100 rows, maintained as the record stage does it.
 //!
-//!     cargo run --release -p longshore-lake --example commit_cost -- DIR [VERSIONS]
+//!     cargo run --release -p longshore -p longshore-lake --example commit_cost -- DIR [VERSIONS]
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -45,6 +45,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (p50, p99) = (appends[appends.len() / 2], appends[appends.len() * 99 / 100]);
         println!("| {} | {:.2} | {:.2} | {:.2} |", from + SHOWN, ms(p50), ms(p99), ms(began.elapsed()) / appends.len() as f64);
     }
+    table.close().await?;
     Ok(())
 }
 

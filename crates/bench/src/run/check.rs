@@ -7,8 +7,10 @@ use crate::failure::Failure;
 use crate::proc;
 use crate::suite::{Of, Spec};
 
-/// The block of a file system: no file takes less.
+/// The block of a file system: no file and no directory takes less.
 const BLOCK: u64 = 4_096;
+/// The directories that a file of the preset `xact` has to itself: that of its event, and the one above.
+const DIRECTORIES: u64 = 2;
 /// What an event takes in the log, on its way through all topics.
 const IN_LOG: u64 = 3_000;
 /// What is wanted besides.
@@ -56,12 +58,12 @@ fn memory(chosen: &[&Spec], options: &Options) -> Result<(), Failure> {
     }
 }
 
-/// The most files and bytes that a benchmark makes.
+/// The most files and directories, and the most bytes, that a benchmark makes.
 fn of(spec: &Spec, options: &Options) -> (u64, u64) {
     let messages = drive::messages(spec, options) * u64::from(repeats(spec, options));
     let files = if spec.load.of == Of::Results { 0 } else { messages };
-    let each = spec.load.file_bytes.div_ceil(BLOCK) * BLOCK;
-    (files, files * each + messages * IN_LOG)
+    let each = (spec.load.file_bytes.div_ceil(BLOCK) + DIRECTORIES) * BLOCK;
+    (files * (1 + DIRECTORIES), files * each + messages * IN_LOG)
 }
 
 fn mb(bytes: u64) -> u64 {
@@ -112,6 +114,6 @@ mod tests {
         let options = Options { repeats: Some(2), ..options(Duration::ZERO) };
         assert_eq!(of(results, &options), (0, 2 * 10_000 * IN_LOG), "results have no files");
         let downloads = find("download_worker_throughput").expect("it is there");
-        assert_eq!(of(downloads, &options), (10_000, 10_000 * (3 * BLOCK + IN_LOG)));
+        assert_eq!(of(downloads, &options), (30_000, 10_000 * (5 * BLOCK + IN_LOG)), "two directories for each");
     }
 }

@@ -101,11 +101,34 @@ impl Context<'_> {
     }
 }
 
+/// The files and tables that runs have made. They are removed with it, which takes minutes where they are millions: so
+/// whoever has the report shows it first.
+#[must_use]
+#[derive(Debug)]
+pub struct Leftovers {
+    store: PathBuf,
+    tables: PathBuf,
+    /// What the names of all that is ours begin with.
+    id: String,
+}
+
+impl Drop for Leftovers {
+    fn drop(&mut self) {
+        for directory in [&self.store, &self.tables] {
+            let ours = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&self.id));
+            let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+            for path in entries.map(|entry| entry.path()).filter(ours) {
+                let _ = std::fs::remove_dir_all(path);
+            }
+        }
+    }
+}
+
 /// Runs what is asked for until it is done or `stop` is cancelled; then the report says that it is not complete.
 ///
 /// # Errors
 /// When nothing can be run: with what is missing, and the remedy. What goes wrong in one run of a benchmark is in its report.
-pub async fn run(options: &Options, news: &dyn News, stop: &CancellationToken) -> Result<Report, Failure> {
+pub async fn run(options: &Options, news: &dyn News, stop: &CancellationToken) -> Result<(Report, Leftovers), Failure> {
     let chosen = chosen(options, news)?;
     fault::check(options.fault)?;
     let work = options.out.join(WORK);
@@ -129,6 +152,8 @@ pub async fn run(options: &Options, news: &dyn News, stop: &CancellationToken) -
         next: Cell::new(0),
         places,
     };
+    let Places { store, tables, .. } = context.places.clone();
+    let leftovers = Leftovers { store, tables, id: context.id.clone() };
     let mut report = begun(&context);
     let ran = all(&context, &chosen, &mut report, broker.as_mut(), stop).await;
     if let Some(broker) = broker {
@@ -136,10 +161,8 @@ pub async fn run(options: &Options, news: &dyn News, stop: &CancellationToken) -
     }
     report.finished_at = Some(time::format(now_us()));
     let written = write(&report, &options.out);
-    news.progress("Removing the files and tables of the runs");
-    clean(&context);
     ran.and(written)?;
-    Ok(report)
+    Ok((report, leftovers))
 }
 
 /// The benchmarks that are asked for, in the order of the suite.
@@ -230,15 +253,15 @@ async fn all(
                     return Ok(());
                 }
             };
+            if let Some(benchmark) = report.benchmarks.last_mut() {
+                benchmark.repeats.push(repeat);
+            }
+            write(report, &context.options.out)?;
             if broker.as_mut().is_some_and(|broker| broker.has_ended()) {
                 return Err(Failure::Missing(
                     "the Kafka broker has ended unasked; its log is below the directory of the run".to_owned(),
                 ));
             }
-            if let Some(benchmark) = report.benchmarks.last_mut() {
-                benchmark.repeats.push(repeat);
-            }
-            write(report, &context.options.out)?;
         }
         if let Some(benchmark) = report.benchmarks.last() {
             context.news.ended(benchmark);
@@ -281,21 +304,6 @@ fn write(report: &Report, out: &Path) -> Result<(), Failure> {
     let text = serde_json::to_vec_pretty(report).unwrap_or_default();
     std::fs::write(&fresh, text).map_err(failed())?;
     std::fs::rename(&fresh, &path).map_err(failed())
-}
-
-/// Removes what the runs have made, files and tables first; where something went wrong, the logs stay.
-fn clean(context: &Context<'_>) {
-    let places = &context.places;
-    let made = |directory: &Path| -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        entries
-            .map(|entry| entry.path())
-            .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&context.id)))
-            .collect()
-    };
-    for path in made(&places.store).into_iter().chain(made(&places.tables)) {
-        let _ = std::fs::remove_dir_all(path);
-    }
 }
 
 /// Microseconds since 1970.

@@ -5,7 +5,6 @@ use std::hash::Hash;
 use std::sync::Mutex;
 
 use longshore_core::row::Key;
-use uuid::Uuid;
 
 /// A map that holds at most `budget` bytes of values.
 #[derive(Debug)]
@@ -99,7 +98,7 @@ impl<K: Hash + Eq + Copy, V> Inner<K, V> {
 /// The keys of one row group, sorted.
 #[derive(Debug)]
 pub(crate) struct KeyColumn {
-    ids: Vec<Uuid>,
+    ids: Vec<u128>,
     /// One for each id; empty where the id alone is the key.
     sequences: Vec<i64>,
 }
@@ -110,16 +109,24 @@ impl KeyColumn {
             keys.sort_unstable();
         }
         let sequences = if with_sequence { keys.iter().map(|k| k.sequence).collect() } else { Vec::new() };
-        KeyColumn { ids: keys.into_iter().map(|k| k.id).collect(), sequences }
+        KeyColumn { ids: keys.into_iter().map(|k| k.id.as_u128()).collect(), sequences }
     }
 
-    pub(crate) fn contains(&self, key: &Key) -> bool {
-        if self.sequences.is_empty() {
-            return key.sequence == 0 && self.ids.binary_search(&key.id).is_ok();
+    /// Which of these keys, sorted, are there: their places. Both sides are walked once, by leaps that double.
+    pub(crate) fn holds(&self, keys: &[&Key]) -> Vec<usize> {
+        let (mut held, mut at) = (Vec::new(), 0);
+        for (place, key) in keys.iter().enumerate() {
+            let id = key.id.as_u128();
+            at += leap(&self.ids[at..], id);
+            let same = self.ids[at..].iter().take_while(|one| **one == id).count();
+            let found = if self.sequences.is_empty() {
+                same > 0 && key.sequence == 0
+            } else {
+                self.sequences[at..at + same].contains(&key.sequence)
+            };
+            held.extend(found.then_some(place));
         }
-        let first = self.ids.partition_point(|id| *id < key.id);
-        let same_id = self.ids[first..].iter().zip(&self.sequences[first..]).take_while(|(id, _)| **id == key.id);
-        same_id.into_iter().any(|(_, sequence)| *sequence == key.sequence)
+        held
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -127,8 +134,20 @@ impl KeyColumn {
     }
 }
 
+/// How many of the sorted ids lie before this one: cheap if they are few.
+fn leap(ids: &[u128], id: u128) -> usize {
+    let mut bound = 1;
+    while bound <= ids.len() && ids[bound - 1] < id {
+        bound *= 2;
+    }
+    let from = bound / 2;
+    from + ids[from..bound.min(ids.len())].partition_point(|one| *one < id)
+}
+
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     #[test]
@@ -146,13 +165,30 @@ mod tests {
         assert_eq!(cache.get(99), None);
     }
 
+    fn key(id: u128, sequence: i64) -> Key {
+        Key { id: Uuid::from_u128(id), sequence }
+    }
+
+    fn found(column: &KeyColumn, keys: &[Key]) -> Vec<usize> {
+        column.holds(&keys.iter().collect::<Vec<_>>())
+    }
+
     #[test]
     fn a_key_is_found_by_id_and_sequence() {
-        let key = |id: u128, sequence| Key { id: Uuid::from_u128(id), sequence };
         let lives = KeyColumn::new(vec![key(2, 1), key(2, 0), key(1, 0)], true);
-        assert!(lives.contains(&key(2, 0)) && lives.contains(&key(2, 1)) && lives.contains(&key(1, 0)));
-        assert!(!lives.contains(&key(2, 2)) && !lives.contains(&key(1, 1)) && !lives.contains(&key(3, 0)));
+        assert_eq!(found(&lives, &[key(1, 0), key(1, 1), key(2, 0), key(2, 1), key(2, 2), key(3, 0)]), [0, 2, 3]);
         let ids = KeyColumn::new(vec![key(2, 0)], false);
-        assert!(ids.contains(&key(2, 0)) && !ids.contains(&key(2, 1)));
+        assert_eq!(found(&ids, &[key(1, 0), key(2, 0), key(2, 1)]), [1]);
+        assert_eq!(found(&KeyColumn::new(Vec::new(), false), &[key(1, 0)]), [0_usize; 0]);
+    }
+
+    #[test]
+    fn every_key_is_found_and_no_other_however_far_apart() {
+        for (step, count) in [(1, 100), (2, 1_000), (97, 3)] {
+            let column = KeyColumn::new((0..count).map(|n| key(n * step, 0)).collect(), false);
+            let asked: Vec<Key> = (0..count * step + 5).step_by(3).map(|id| key(id, 0)).collect();
+            let there = |at: &usize| (asked[*at].id.as_u128()).is_multiple_of(step) && asked[*at].id.as_u128() < count * step;
+            assert_eq!(found(&column, &asked), (0..asked.len()).filter(there).collect::<Vec<_>>());
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! same compare-and-swap: when it loses to commits that left its inputs alone it tries again, and when an input is
 //! gone it gives up.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use deltalake_core::kernel::Action;
@@ -14,7 +14,7 @@ use longshore_stages::ports::TableError;
 
 use super::append::{Commit, Put};
 use super::fault::Fault;
-use super::file::{DataChange, DataFile};
+use super::file::{DataChange, DataFile, LASTING_ROWS};
 use super::merge::merge;
 use super::state::State;
 use super::{ExactTable, Inner};
@@ -27,6 +27,8 @@ const TIER_FILES: usize = 8;
 const LOWEST_TIER_FILES: usize = 16;
 /// The most files of one merge.
 const MOST_INPUTS: usize = 24;
+/// The most of its files that hold a decompressor for each column: as many as lift what they hold to the next tier.
+const MOST_LASTING_INPUTS: usize = 4;
 /// Encoded bytes that a merge may hold of its inputs: their row groups in hand.
 const INPUT_MEMORY: u64 = 10 << 20;
 /// The largest row group of an input, about.
@@ -62,8 +64,10 @@ pub(crate) struct Due {
 /// How much is merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Zeal {
-    /// What the tiers ask for.
-    Due,
+    /// Of the lowest tier, to which each commit adds: what is due.
+    Small,
+    /// Of all other tiers: what is due.
+    Large,
     /// Every day with several files of fewer rows than this.
     AllBelow(u64),
 }
@@ -75,7 +79,7 @@ impl ExactTable {
     /// Those of the store. What was merged until then stays merged.
     pub async fn compact_now(&self) -> Result<Compacted, TableError> {
         self.inner.may_write()?;
-        let _turn = self.inner.upkeep.lock().await;
+        let _turns = self.inner.both_turns().await;
         self.inner.compact(Zeal::AllBelow(self.inner.options.compact_up_to_rows)).await
     }
 }
@@ -141,7 +145,7 @@ impl Inner {
                 Put::Landed => {
                     due.files.iter().for_each(|file| state.remove(&file.path));
                     state.insert(output);
-                    self.lookup.forget(|id| state.files.values().any(|f| f.id == id));
+                    self.lookup.forget_all_but(state.files.values().map(|file| file.id));
                     return Ok(true);
                 }
                 Put::Stale => return self.reload(&mut state).await.map(|()| false),
@@ -156,9 +160,9 @@ impl Inner {
         }
     }
 
-    /// Whether the tiers ask for a merge.
-    pub(crate) fn compaction_due(&self, state: &State) -> bool {
-        due(state, Zeal::Due, self.options.compact_up_to_rows).is_some()
+    /// Whether there is something to merge.
+    pub(crate) fn compaction_due(&self, state: &State, zeal: Zeal) -> bool {
+        due(state, zeal, self.options.compact_up_to_rows).is_some()
     }
 }
 
@@ -174,8 +178,9 @@ fn due(state: &State, zeal: Zeal, up_to_rows: u64) -> Option<Due> {
             files.retain(|f| f.rows.unwrap_or(0) < rows);
             choose(day, files)
         }),
-        Zeal::Due => {
-            let tiered = days.iter().find_map(|(day, files)| due_tier(*day, files));
+        Zeal::Small => days.iter().find_map(|(day, files)| due_tier(*day, files, |tier| tier == 0)),
+        Zeal::Large => {
+            let tiered = days.iter().find_map(|(day, files)| due_tier(*day, files, |tier| tier > 0));
             let crowded = || {
                 let (day, files) = days.iter().max_by_key(|(_, files)| files.len())?;
                 choose(*day, files.clone())
@@ -185,13 +190,17 @@ fn due(state: &State, zeal: Zeal, up_to_rows: u64) -> Option<Due> {
     }
 }
 
-fn due_tier(day: i32, files: &[Arc<DataFile>]) -> Option<Due> {
-    let mut tiers: HashMap<u32, Vec<Arc<DataFile>>> = HashMap::new();
+/// The lowest of these tiers that is full.
+fn due_tier(day: i32, files: &[Arc<DataFile>], asked: impl Fn(u32) -> bool) -> Option<Due> {
+    let mut tiers: BTreeMap<u32, Vec<Arc<DataFile>>> = BTreeMap::new();
     for file in files {
-        tiers.entry(tier(file.rows.unwrap_or(0))).or_default().push(file.clone());
+        let tier = tier(file.rows.unwrap_or(0));
+        if asked(tier) {
+            tiers.entry(tier).or_default().push(file.clone());
+        }
     }
     let enough = |tier: u32| if tier == 0 { LOWEST_TIER_FILES } else { TIER_FILES };
-    let lowest = tiers.into_iter().filter(|(tier, files)| files.len() >= enough(*tier)).min_by_key(|(tier, _)| *tier);
+    let lowest = tiers.into_iter().find(|(tier, files)| files.len() >= enough(*tier));
     lowest.and_then(|(_, files)| choose(day, files))
 }
 
@@ -203,10 +212,11 @@ fn tier(rows: u64) -> u32 {
 /// The smallest of the files, as many as one merge may hold; nothing if that is only one.
 fn choose(day: i32, mut files: Vec<Arc<DataFile>>) -> Option<Due> {
     files.sort_unstable_by_key(|f| f.rows);
-    let mut memory = 0;
+    let (mut memory, mut lasting) = (0, 0);
     let fits = |file: &Arc<DataFile>| {
         memory += file.bytes.min(GROUP_BYTES);
-        memory <= INPUT_MEMORY
+        lasting += usize::from(file.rows.is_none_or(|rows| rows >= LASTING_ROWS as u64));
+        memory <= INPUT_MEMORY && lasting <= MOST_LASTING_INPUTS
     };
     let chosen: Vec<_> = files.into_iter().take(MOST_INPUTS).take_while(fits).collect();
     (chosen.len() > 1).then_some(Due { day, files: chosen })

@@ -6,6 +6,7 @@
 //! *Bounds*: filters, decoded keys and footers are cached within `Options::filter_memory`, `Options::key_memory` and
 //! 8 MiB; at most eight row groups are read at a time.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use deltalake_core::arrow::array::{AsArray, RecordBatch};
@@ -72,6 +73,17 @@ impl Search<'_> {
     fn open(&self, candidate: &Candidate) -> Vec<usize> {
         (candidate.from..candidate.to).filter(|i| !self.found[*i]).collect()
     }
+
+    /// Leaves those that the filter may hold.
+    fn sift(&self, filter: &Sbbf, open: &mut Vec<usize>) {
+        open.retain(|i| may_hold(filter, &self.keys[*i].id));
+    }
+
+    /// Those of these keys that the column holds.
+    fn held(&self, column: &KeyColumn, open: Vec<usize>) -> Vec<usize> {
+        let keys: Vec<&Key> = open.iter().map(|i| self.keys[*i]).collect();
+        column.holds(&keys).into_iter().map(|place| open[place]).collect()
+    }
 }
 
 impl Lookup {
@@ -98,10 +110,11 @@ impl Lookup {
     }
 
     /// Forgets what belongs to no active file.
-    pub(crate) fn forget(&self, active: impl Fn(u64) -> bool) {
-        self.filters.retain(|(file, _)| active(*file));
-        self.keys.retain(|(file, _)| active(*file));
-        self.footers.retain(|file| active(*file));
+    pub(crate) fn forget_all_but(&self, active: impl Iterator<Item = u64>) {
+        let active: HashSet<u64> = active.collect();
+        self.filters.retain(|(file, _)| active.contains(file));
+        self.keys.retain(|(file, _)| active.contains(file));
+        self.footers.retain(|file| active.contains(file));
     }
 
     /// For each key, in order, whether one of the files holds it.
@@ -135,12 +148,18 @@ impl Lookup {
         Ok(candidates)
     }
 
-    /// Looks into keys that are in memory; says whether they were.
+    /// Looks into what is in memory; says whether it was enough. A filter is asked before the keys of a row group: they are
+    /// there because it erred once, and are many.
     fn try_cached(&self, candidate: &Candidate, search: &mut Search<'_>) -> bool {
-        let Some(column) = self.keys.get(candidate.id()) else { return false };
-        for i in search.open(candidate) {
-            search.found[i] = column.contains(search.keys[i]);
+        let mut open = search.open(candidate);
+        if let Some(filter) = self.filters.get(candidate.id()) {
+            search.sift(&filter, &mut open);
         }
+        if open.is_empty() {
+            return true;
+        }
+        let Some(column) = self.keys.get(candidate.id()) else { return false };
+        search.held(&column, open).into_iter().for_each(|i| search.found[i] = true);
         true
     }
 
@@ -150,14 +169,13 @@ impl Lookup {
         if !open.is_empty()
             && let Some(filter) = self.filter(candidate).await?
         {
-            open.retain(|i| may_hold(&filter, &search.keys[*i].id));
+            search.sift(&filter, &mut open);
         }
         if open.is_empty() {
             return Ok(open);
         }
         let column = self.key_column(candidate).await?;
-        open.retain(|i| column.contains(search.keys[*i]));
-        Ok(open)
+        Ok(search.held(&column, open))
     }
 
     async fn filter(&self, candidate: &Candidate) -> Result<Option<Arc<Sbbf>>, Fault> {

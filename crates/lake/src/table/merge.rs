@@ -58,8 +58,9 @@ struct Merge {
 struct Buffer(Arc<Mutex<Vec<u8>>>);
 
 impl Buffer {
+    /// All of it, without the room that it grew into: the upload keeps it until a part is full.
     fn take(&self) -> Bytes {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).into()
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_boxed_slice().into()
     }
 }
 

@@ -6,6 +6,7 @@
 //! - `append`: the protocol: drop what is known, commit as S+1, treat every error as *outcome unknown*
 //! - `lookup`, `cache`: which files hold these keys
 //! - `state`, `guard`: the view of the table, how it advances, and what it refuses
+//! - `engine`: how the library reads the log
 //! - `file`, `stats`, `rows`, `shape`: data files, and rows in them
 //! - `upkeep`, `compact`, `merge`: checkpoints, log clean-up, compaction and vacuum
 //! - `scan`: reading the rows
@@ -17,6 +18,7 @@
 mod append;
 mod cache;
 mod compact;
+mod engine;
 mod fault;
 mod file;
 mod guard;
@@ -109,7 +111,9 @@ pub(crate) struct Inner {
     access: Access,
     /// Held for the whole of an append: commits of one process never contend with each other.
     state: Mutex<State>,
-    /// Held by whoever compacts, checkpoints or vacuums.
+    /// Held by whoever merges the smallest files.
+    small_merges: Mutex<()>,
+    /// Held by whoever merges larger ones, checkpoints or vacuums.
     upkeep: Mutex<()>,
     schedule: Upkeep,
 }
@@ -163,8 +167,10 @@ impl Inner {
         let lookup = Lookup::new(store.clone(), shape.clone(), &options);
         let nothing =
             State { version: 0, files: Arc::default(), confirmed: options.moment(), stale_after: options.retention / 4 };
-        let (upkeep, schedule) = (Mutex::new(()), Upkeep::new(options.moment()));
-        Unopened(Inner { root, store, log, shape, options, lookup, access, state: Mutex::new(nothing), upkeep, schedule })
+        let (small_merges, upkeep) = (Mutex::new(()), Mutex::new(()));
+        let schedule = Upkeep::new(options.moment());
+        let state = Mutex::new(nothing);
+        Unopened(Inner { root, store, log, shape, options, lookup, access, state, small_merges, upkeep, schedule })
     }
 
     async fn create(&self) -> Result<State, TableError> {

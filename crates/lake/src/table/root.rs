@@ -11,6 +11,7 @@ use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use url::Url;
 
+use super::engine::Bounded;
 use crate::durable::{DiskSync, Durable};
 
 /// A temporary file that nobody has written to for so long was left by a crash.
@@ -76,7 +77,7 @@ impl Root {
     }
 
     pub(crate) fn log_store(&self) -> LogStoreRef {
-        default_logstore(self.scoped(), self.store.clone(), &self.url, &StorageConfig::default())
+        Arc::new(Bounded(default_logstore(self.scoped(), self.store.clone(), &self.url, &StorageConfig::default())))
     }
 
     /// Removes what a crash left of files that never became visible.

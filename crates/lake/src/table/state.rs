@@ -172,7 +172,7 @@ impl Inner {
         }
         tracing::debug!(table = %self.shape.spec.name, from = state.version, to = fresh.version, "reloaded");
         *state = fresh;
-        self.lookup.forget(|id| state.files.values().any(|f| f.id == id));
+        self.lookup.forget_all_but(state.files.values().map(|file| file.id));
         Ok(())
     }
 

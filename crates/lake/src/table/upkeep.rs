@@ -1,12 +1,12 @@
 //! What keeps a table cheap while it grows: checkpoints, log clean-up, compaction and vacuum.
 //!
-//! *Owns*: when each is due, and one background task at a time that does them. `maintain` only looks and starts it, so
-//! appends never wait for more than one commit of a compaction.
+//! *Owns*: when each is due, and the two background tasks that do them: one merges the smallest files, to which each
+//! commit adds, so that these stay few while the other merges large ones for seconds. `maintain` only looks and starts
+//! them, so appends never wait for more than one commit of a compaction.
 //! *Never deletes* anything younger than the retention: neither a file that an older version still names, nor one that
 //! nobody names yet.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use futures::TryStreamExt;
 use longshore_stages::ports::TableError;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
+use tokio::sync::MutexGuard;
 use tokio::task::JoinHandle;
 
 use super::compact::{Compacted, Zeal};
@@ -48,20 +49,25 @@ pub struct Checkpointed {
     pub log_files_deleted: usize,
 }
 
-/// What happened last, and the task in flight.
+/// What happened last, and the tasks in flight.
 pub(crate) struct Upkeep {
     pub(crate) checkpoint: AtomicU64,
-    job: std::sync::Mutex<Job>,
+    jobs: std::sync::Mutex<Jobs>,
 }
 
-struct Job {
-    task: Option<JoinHandle<Result<(), TableError>>>,
+type Task = JoinHandle<Result<(), TableError>>;
+
+struct Jobs {
+    /// Merges the smallest files.
+    small: Option<Task>,
+    /// Does all else.
+    large: Option<Task>,
     vacuumed: Moment,
 }
 
 impl Upkeep {
     pub(crate) fn new(now: Moment) -> Self {
-        Upkeep { checkpoint: AtomicU64::new(0), job: std::sync::Mutex::new(Job { task: None, vacuumed: now }) }
+        Upkeep { checkpoint: AtomicU64::new(0), jobs: std::sync::Mutex::new(Jobs { small: None, large: None, vacuumed: now }) }
     }
 }
 
@@ -93,11 +99,14 @@ impl ExactTable {
     /// Those of the store; the rows are safe whatever it returns.
     pub async fn close(&self) -> Result<(), TableError> {
         self.inner.may_write()?;
-        let running = self.inner.jobs().task.take();
-        if let Some(task) = running {
+        let running = {
+            let mut jobs = self.inner.jobs();
+            [jobs.small.take(), jobs.large.take()]
+        };
+        for task in running.into_iter().flatten() {
             ended(task).await?;
         }
-        let _turn = self.inner.upkeep.lock().await;
+        let _turns = self.inner.both_turns().await;
         let _: Compacted = self.inner.compact(Zeal::AllBelow(TIDY_ROWS)).await?;
         let commits = self.inner.state().await?.version.saturating_sub(self.inner.schedule.checkpoint.load(Ordering::Relaxed));
         if commits >= TIDY_COMMITS {
@@ -109,18 +118,25 @@ impl ExactTable {
     /// Starts what is due. An error of the last run is reported here once.
     pub(crate) async fn maintain_now(&self) -> Result<(), TableError> {
         self.inner.may_write()?;
-        let finished = self.inner.jobs().task.take_if(|task| task.is_finished());
-        if let Some(task) = finished {
+        let finished = {
+            let mut jobs = self.inner.jobs();
+            [jobs.small.take_if(|task| task.is_finished()), jobs.large.take_if(|task| task.is_finished())]
+        };
+        for task in finished.into_iter().flatten() {
             ended(task).await?;
         }
         let Some(due) = self.inner.due() else { return Ok(()) };
-        let inner = self.inner.clone();
-        let mut job = self.inner.jobs();
-        if job.task.is_none() {
+        let mut jobs = self.inner.jobs();
+        if due.small && jobs.small.is_none() {
+            let inner = self.inner.clone();
+            jobs.small = Some(tokio::spawn(async move { inner.merge_small().await }));
+        }
+        if (due.large || due.checkpoint || due.vacuum) && jobs.large.is_none() {
             if due.vacuum {
-                job.vacuumed = inner.options.moment();
+                jobs.vacuumed = self.inner.options.moment();
             }
-            job.task = Some(tokio::spawn(async move { inner.run(due).await }));
+            let inner = self.inner.clone();
+            jobs.large = Some(tokio::spawn(async move { inner.run(due).await }));
         }
         Ok(())
     }
@@ -140,40 +156,48 @@ async fn ended(task: JoinHandle<Result<(), TableError>>) -> Result<(), TableErro
 /// What is to be done.
 #[derive(Debug, Clone, Copy)]
 struct Due {
-    compaction: bool,
+    small: bool,
+    large: bool,
     checkpoint: bool,
     vacuum: bool,
 }
 
 impl Inner {
-    fn jobs(&self) -> std::sync::MutexGuard<'_, Job> {
-        self.schedule.job.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn jobs(&self) -> std::sync::MutexGuard<'_, Jobs> {
+        self.schedule.jobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// No task of upkeep goes on while these are held.
+    pub(crate) async fn both_turns(&self) -> (MutexGuard<'_, ()>, MutexGuard<'_, ()>) {
+        (self.small_merges.lock().await, self.upkeep.lock().await)
     }
 
     /// Looks without waiting: while an append holds the table, nothing is due.
     fn due(&self) -> Option<Due> {
         let state = self.state.try_lock().ok()?;
-        let (busy, vacuumed) = {
-            let job = self.jobs();
-            (job.task.is_some(), job.vacuumed)
-        };
+        let vacuumed = self.jobs().vacuumed;
         let commits = state.version.saturating_sub(self.schedule.checkpoint.load(Ordering::Relaxed));
-        let due = Due {
-            compaction: self.compaction_due(&state),
+        Some(Due {
+            small: self.compaction_due(&state, Zeal::Small),
+            large: self.compaction_due(&state, Zeal::Large),
             checkpoint: commits >= self.options.checkpoint_every,
             vacuum: vacuumed.age(&self.options) > self.vacuum_period(),
-        };
-        (!busy && (due.compaction || due.checkpoint || due.vacuum)).then_some(due)
+        })
     }
 
     fn vacuum_period(&self) -> Duration {
         (self.options.retention / 24).max(Duration::from_secs(1))
     }
 
-    async fn run(self: Arc<Self>, due: Due) -> Result<(), TableError> {
+    async fn merge_small(&self) -> Result<(), TableError> {
+        let _turn = self.small_merges.lock().await;
+        self.compact(Zeal::Small).await.map(drop)
+    }
+
+    async fn run(&self, due: Due) -> Result<(), TableError> {
         let _turn = self.upkeep.lock().await;
-        if due.compaction {
-            self.compact(Zeal::Due).await?;
+        if due.large {
+            self.compact(Zeal::Large).await?;
         }
         if due.checkpoint {
             self.checkpoint().await?;

@@ -32,9 +32,9 @@ pub struct Settings {
 }
 
 /// Bytes that a consumer may have read ahead, over all of its partitions, about.
-const PREFETCH_BYTES: usize = 12 << 20;
+const PREFETCH_BYTES: usize = 4 << 20;
 /// Bytes that may be read ahead of one partition, at least and at most.
-const PREFETCH_OF_PARTITION: std::ops::RangeInclusive<usize> = 256 << 10..=4 << 20;
+const PREFETCH_OF_PARTITION: std::ops::RangeInclusive<usize> = 256 << 10..=2 << 20;
 /// The largest record that is sent. Topics made by Longshore take as much.
 pub const MAX_RECORD_BYTES: usize = 2 << 20;
 /// Bytes that wait to be sent.
@@ -188,7 +188,7 @@ impl Settings {
             .set("fetch.wait.max.ms", "100")
             // What is read ahead of one partition keeps the whole answer that it came with in memory.
             .set("fetch.max.bytes", (2 << 20).to_string())
-            .set("fetch.message.max.bytes", (128 << 10).to_string());
+            .set("fetch.message.max.bytes", (64 << 10).to_string());
         config
     }
 }

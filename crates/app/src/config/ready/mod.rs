@@ -33,7 +33,7 @@ const PUBLISHING: usize = 1_024;
 /// The most bytes of results, or of dead letters, in one commit, about.
 const COMMIT_BYTES: usize = 4 << 20;
 /// The most bytes of events in one commit, about: their rows have many columns and take six times as much in memory.
-const COMMIT_EVENT_BYTES: usize = 2 << 20;
+const COMMIT_EVENT_BYTES: usize = 1 << 20;
 
 /// A configuration that is right, as the service uses it: checked and typed, with nothing left to parse.
 pub struct Ready {
