@@ -188,7 +188,7 @@ impl Settings {
             .set("fetch.wait.max.ms", "100")
             // What is read ahead of one partition keeps the whole answer that it came with in memory.
             .set("fetch.max.bytes", (2 << 20).to_string())
-            .set("fetch.message.max.bytes", (64 << 10).to_string());
+            .set("fetch.message.max.bytes", (128 << 10).to_string());
         config
     }
 }
