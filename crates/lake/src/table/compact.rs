@@ -14,7 +14,7 @@ use longshore_stages::ports::TableError;
 
 use super::append::{Commit, Put};
 use super::fault::Fault;
-use super::file::{DataChange, DataFile, LASTING_ROWS};
+use super::file::{DataChange, DataFile};
 use super::merge::merge;
 use super::state::State;
 use super::{ExactTable, Inner};
@@ -27,8 +27,6 @@ const TIER_FILES: usize = 8;
 const LOWEST_TIER_FILES: usize = 16;
 /// The most files of one merge.
 const MOST_INPUTS: usize = 24;
-/// The most of its files that hold a decompressor for each column: as many as lift what they hold to the next tier.
-const MOST_LASTING_INPUTS: usize = 4;
 /// Encoded bytes that a merge may hold of its inputs: their row groups in hand.
 const INPUT_MEMORY: u64 = 10 << 20;
 /// The largest row group of an input, about.
@@ -212,11 +210,10 @@ fn tier(rows: u64) -> u32 {
 /// The smallest of the files, as many as one merge may hold; nothing if that is only one.
 fn choose(day: i32, mut files: Vec<Arc<DataFile>>) -> Option<Due> {
     files.sort_unstable_by_key(|f| f.rows);
-    let (mut memory, mut lasting) = (0, 0);
+    let mut memory = 0;
     let fits = |file: &Arc<DataFile>| {
         memory += file.bytes.min(GROUP_BYTES);
-        lasting += usize::from(file.rows.is_none_or(|rows| rows >= LASTING_ROWS as u64));
-        memory <= INPUT_MEMORY && lasting <= MOST_LASTING_INPUTS
+        memory <= INPUT_MEMORY
     };
     let chosen: Vec<_> = files.into_iter().take(MOST_INPUTS).take_while(fits).collect();
     (chosen.len() > 1).then_some(Due { day, files: chosen })

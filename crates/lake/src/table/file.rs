@@ -35,14 +35,12 @@ use super::stats::Stats;
 /// Rows in the largest row group.
 pub(crate) const ROW_GROUP_ROWS: usize = 65_536;
 /// Rows of the smallest file that stays for long; smaller ones are soon merged.
-pub(crate) const LASTING_ROWS: usize = 32_768;
+const LASTING_ROWS: usize = 32_768;
 /// Encoded bytes in the largest row group, about: a merge holds one row group of each of its inputs.
 const ROW_GROUP_BYTES: usize = 2 << 20;
 /// Bytes in the largest page, about: a merge holds a dictionary and a page of each column of each of its inputs. Where
 /// values hardly repeat (URLs, ids, digests), a dictionary is given up at this size.
 const PAGE_BYTES: usize = 64 << 10;
-/// The same in files that are soon merged.
-const SMALL_PAGE_BYTES: usize = 16 << 10;
 /// False hits of a Bloom filter.
 const FALSE_HITS: f64 = 1e-4;
 /// Bytes read from a file's end to find its footer.
@@ -214,16 +212,13 @@ impl AsyncFileReader for ObjectReader {
 /// How data files are written. Those of fewer rows are merged again soon, so that what reads them counts: Parquet keeps a
 /// zstd decompressor of about 160 KB for each column of each open file, and none for Snappy.
 pub(crate) fn properties(shape: &Shape, most_rows: usize) -> WriterProperties {
-    let (compression, page_bytes) = match most_rows {
-        ..LASTING_ROWS => (Compression::SNAPPY, SMALL_PAGE_BYTES),
-        _ => (Compression::ZSTD(ZstdLevel::default()), PAGE_BYTES),
-    };
+    let lasting = Compression::ZSTD(ZstdLevel::default());
     let mut properties = WriterProperties::builder()
-        .set_compression(compression)
+        .set_compression(if most_rows < LASTING_ROWS { Compression::SNAPPY } else { lasting })
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
-        .set_dictionary_page_size_limit(page_bytes)
-        .set_data_page_size_limit(page_bytes)
+        .set_dictionary_page_size_limit(PAGE_BYTES)
+        .set_data_page_size_limit(PAGE_BYTES)
         .set_created_by(concat!("longshore ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_column_dictionary_enabled(ColumnPath::from(shape.key_name()), false);
     for index in &shape.spec.filtered {
