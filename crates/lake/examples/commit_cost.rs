@@ -1,6 +1,6 @@
-//! What a commit costs as a table grows: appends of 100 rows, maintained as the record stage does it.
+//! What a commit costs as a table grows: appends of some rows, maintained as the record stage does it.
 //!
-//!     cargo run --release -p longshore -p longshore-lake --example commit_cost -- DIR [VERSIONS]
+//!     cargo run --release -p longshore -p longshore-lake --example commit_cost -- DIR [VERSIONS [ROWS]]
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,8 +13,6 @@ use longshore_lake::durable::DiskSync;
 use longshore_lake::table::{ExactTable, Options, Root};
 use longshore_stages::ports::{Clock, SystemClock, Table};
 
-/// Rows of a commit.
-const ROWS: u64 = 100;
 /// Commits of which the median is shown together.
 const SHOWN: u64 = 1_000;
 
@@ -23,6 +21,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let directory = args.next().ok_or("name a directory that is not there")?;
     let versions: u64 = args.next().map_or(Ok(10_000), |count| count.parse())?;
+    let count: u64 = args.next().map_or(Ok(100), |count| count.parse())?;
     let shape = Shape::of("urls");
     let spec = shape.attachments_table();
     let root = Root::local(Path::new(&directory).join(&spec.name), DiskSync::Off)?;
@@ -31,12 +30,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for from in (0..versions).step_by(usize::try_from(SHOWN)?) {
         let (mut appends, began) = (Vec::new(), Instant::now());
         for commit in from..versions.min(from + SHOWN) {
-            let rows: Vec<Row> = (0..ROWS).map(|n| row(&shape, commit * ROWS + n)).collect();
+            let rows: Vec<Row> = (0..count).map(|n| row(&shape, commit * count + n)).collect();
             let began = Instant::now();
             let appended = table.append(&rows, &[]).await?;
             appends.push(began.elapsed());
-            if appended.added as u64 != ROWS {
-                return Err(format!("{appended:?} of {ROWS} new rows").into());
+            if appended.added as u64 != count {
+                return Err(format!("{appended:?} of {count} new rows").into());
             }
             table.maintain().await?;
         }

@@ -42,7 +42,8 @@ pub(super) async fn run(args: RunArgs) -> Result<u8> {
     let stop = Stop::on_signals(voice)?;
     raise_open_files();
     let (json, options) = (args.json, options(args)?);
-    let (report, leftovers) = run::run(&options, &Told(voice), &stop.draining()).await.map_err(failed)?;
+    let news = Told(voice);
+    let (report, leftovers) = run::run(&options, &news, &stop.draining()).await.map_err(failed)?;
     let written = report::write(&report, &options.out)?;
     if json {
         render::print_json(&serde_json::to_value(&report)?)?;
@@ -52,8 +53,7 @@ pub(super) async fn run(args: RunArgs) -> Result<u8> {
     for path in written.iter().filter(|path| path.extension().is_some_and(|kind| kind == "md" || kind == "html")) {
         voice.say(&format!("The report is in {}", path.display()));
     }
-    voice.say("Removing the files and tables of the runs");
-    drop(leftovers);
+    leftovers.remove(&news);
     if !report.complete {
         voice.warn("interrupted: the report holds what was measured before");
         return Ok(exit::FAILED);

@@ -101,8 +101,8 @@ impl Context<'_> {
     }
 }
 
-/// The files and tables that runs have made. They are removed with it, which takes minutes where they are millions: so
-/// whoever has the report shows it first.
+/// The files and tables that runs have made. They are removed at its end at the latest, which takes minutes where they are
+/// millions: so whoever has the report shows it first.
 #[must_use]
 #[derive(Debug)]
 pub struct Leftovers {
@@ -110,6 +110,14 @@ pub struct Leftovers {
     tables: PathBuf,
     /// What the names of all that is ours begin with.
     id: String,
+}
+
+impl Leftovers {
+    /// Removes them, and says so before.
+    pub fn remove(self, news: &dyn News) {
+        news.progress("Removing the files and tables of the runs");
+        drop(self);
+    }
 }
 
 impl Drop for Leftovers {
@@ -161,7 +169,11 @@ pub async fn run(options: &Options, news: &dyn News, stop: &CancellationToken) -
     }
     report.finished_at = Some(time::format(now_us()));
     let written = write(&report, &options.out);
-    ran.and(written)?;
+    if let Err(failure) = ran.and(written) {
+        news.progress(&failure.to_string());
+        leftovers.remove(news);
+        return Err(failure);
+    }
     Ok((report, leftovers))
 }
 

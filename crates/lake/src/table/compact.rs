@@ -29,6 +29,8 @@ const LOWEST_TIER_FILES: usize = 16;
 const MOST_INPUTS: usize = 24;
 /// Encoded bytes that a merge may hold of its inputs: their row groups in hand.
 const INPUT_MEMORY: u64 = 10 << 20;
+/// The same of a merge of small files, which may go on beside another.
+const SMALL_INPUT_MEMORY: u64 = 5 << 20;
 /// The largest row group of an input, about.
 const GROUP_BYTES: u64 = 2_500 << 10;
 /// With more files than that, any day with two files is due.
@@ -62,9 +64,9 @@ pub(crate) struct Due {
 /// How much is merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Zeal {
-    /// Of the lowest tier, to which each commit adds: what is due.
+    /// Of the lowest tier, to which small commits add: what is due.
     Small,
-    /// Of all other tiers: what is due.
+    /// Of the other tiers; of all when there are too many files.
     Large,
     /// Every day with several files of fewer rows than this.
     AllBelow(u64),
@@ -86,17 +88,22 @@ impl Inner {
     /// Merges until nothing is due any more, or a merge was beaten by others.
     pub(crate) async fn compact(&self, zeal: Zeal) -> Result<Compacted, TableError> {
         let mut done = Compacted::default();
-        loop {
-            let due = {
-                let mut state = self.state().await?;
-                self.refresh(&mut state).await?;
-                due(&state, zeal, self.options.compact_up_to_rows)
-            };
-            let Some(due) = due else { return Ok(done) };
-            match self.compact_one(&due).await? {
-                Some(one) => done = done.and(one),
-                None => return Ok(done),
-            }
+        while let Some(one) = self.compact_next(zeal).await? {
+            done = done.and(one);
+        }
+        Ok(done)
+    }
+
+    /// Makes the next merge; nothing if none is due, or it was beaten by others.
+    pub(crate) async fn compact_next(&self, zeal: Zeal) -> Result<Option<Compacted>, TableError> {
+        let due = {
+            let mut state = self.state().await?;
+            self.refresh(&mut state).await?;
+            due(&state, zeal, self.options.compact_up_to_rows)
+        };
+        match due {
+            Some(due) => self.compact_one(&due).await,
+            None => Ok(None),
         }
     }
 
@@ -171,25 +178,29 @@ fn due(state: &State, zeal: Zeal, up_to_rows: u64) -> Option<Due> {
             days.entry(day).or_default().push(file.clone());
         }
     }
+    let crowded = state.files.len() > MANY_FILES;
     match zeal {
         Zeal::AllBelow(rows) => days.into_iter().find_map(|(day, mut files)| {
             files.retain(|f| f.rows.unwrap_or(0) < rows);
-            choose(day, files)
+            choose(day, files, INPUT_MEMORY)
         }),
-        Zeal::Small => days.iter().find_map(|(day, files)| due_tier(*day, files, |tier| tier == 0)),
+        // Then any file may be merged with any other of its day, by one task alone.
+        Zeal::Small if crowded => None,
+        Zeal::Small => days.iter().find_map(|(day, files)| due_tier(*day, files, |tier| tier == 0, SMALL_INPUT_MEMORY)),
         Zeal::Large => {
-            let tiered = days.iter().find_map(|(day, files)| due_tier(*day, files, |tier| tier > 0));
-            let crowded = || {
+            let asked = |tier| crowded || tier > 0;
+            let tiered = days.iter().find_map(|(day, files)| due_tier(*day, files, asked, INPUT_MEMORY));
+            let fullest = || {
                 let (day, files) = days.iter().max_by_key(|(_, files)| files.len())?;
-                choose(*day, files.clone())
+                choose(*day, files.clone(), INPUT_MEMORY)
             };
-            tiered.or_else(|| if state.files.len() > MANY_FILES { crowded() } else { None })
+            tiered.or_else(|| if crowded { fullest() } else { None })
         }
     }
 }
 
 /// The lowest of these tiers that is full.
-fn due_tier(day: i32, files: &[Arc<DataFile>], asked: impl Fn(u32) -> bool) -> Option<Due> {
+fn due_tier(day: i32, files: &[Arc<DataFile>], asked: impl Fn(u32) -> bool, memory: u64) -> Option<Due> {
     let mut tiers: BTreeMap<u32, Vec<Arc<DataFile>>> = BTreeMap::new();
     for file in files {
         let tier = tier(file.rows.unwrap_or(0));
@@ -199,7 +210,7 @@ fn due_tier(day: i32, files: &[Arc<DataFile>], asked: impl Fn(u32) -> bool) -> O
     }
     let enough = |tier: u32| if tier == 0 { LOWEST_TIER_FILES } else { TIER_FILES };
     let lowest = tiers.into_iter().find(|(tier, files)| files.len() >= enough(*tier));
-    lowest.and_then(|(_, files)| choose(day, files))
+    lowest.and_then(|(_, files)| choose(day, files, memory))
 }
 
 /// 0 below 1,024 rows, then one more for each factor of four.
@@ -207,13 +218,13 @@ fn tier(rows: u64) -> u32 {
     (rows / LOWEST_TIER).checked_ilog(4).map_or(0, |tier| tier + 1)
 }
 
-/// The smallest of the files, as many as one merge may hold; nothing if that is only one.
-fn choose(day: i32, mut files: Vec<Arc<DataFile>>) -> Option<Due> {
+/// The smallest of the files, as many as a merge may hold in this memory; nothing if that is only one.
+fn choose(day: i32, mut files: Vec<Arc<DataFile>>, most: u64) -> Option<Due> {
     files.sort_unstable_by_key(|f| f.rows);
     let mut memory = 0;
     let fits = |file: &Arc<DataFile>| {
         memory += file.bytes.min(GROUP_BYTES);
-        memory <= INPUT_MEMORY
+        memory <= most
     };
     let chosen: Vec<_> = files.into_iter().take(MOST_INPUTS).take_while(fits).collect();
     (chosen.len() > 1).then_some(Due { day, files: chosen })
@@ -229,5 +240,36 @@ mod tests {
             assert!(tier(rows * TIER_FILES as u64) > tier(rows), "{rows}");
         }
         assert_eq!((tier(0), tier(1_023), tier(1_024), tier(4_096)), (0, 0, 1, 2));
+    }
+
+    fn state(files: impl IntoIterator<Item = (i32, u64)>) -> State {
+        let file = |(n, (day, rows)): (usize, (i32, u64))| {
+            let path = object_store::path::Path::from(format!("{n}.parquet"));
+            (path.clone(), Arc::new(DataFile::new(path, Some(day), 100 * rows, Some(rows))))
+        };
+        let files = files.into_iter().enumerate().map(file).collect();
+        let confirmed = super::super::Options::default().moment();
+        State { version: 1, files: Arc::new(files), confirmed, stale_after: std::time::Duration::from_secs(1) }
+    }
+
+    fn rows(state: &State, zeal: Zeal) -> Vec<u64> {
+        let found = due(state, zeal, 4_000_000);
+        found.map_or(Vec::new(), |due| due.files.iter().filter_map(|file| file.rows).collect())
+    }
+
+    #[test]
+    fn each_of_the_two_tasks_has_tiers_of_its_own() {
+        let state = state([[(1, 100); 16].as_slice(), &[(1, 20_000); 8]].concat());
+        assert_eq!((rows(&state, Zeal::Small), rows(&state, Zeal::Large)), (vec![100; 16], vec![20_000; 5]), "10 MiB of inputs");
+    }
+
+    #[test]
+    fn when_files_are_too_many_one_task_alone_merges() {
+        let day = |day| [(day, 100); 15];
+        let many = state((0..54).flat_map(day));
+        assert!(many.files.len() > MANY_FILES && rows(&many, Zeal::Small).is_empty());
+        assert_eq!(rows(&many, Zeal::Large), [100; 15]);
+        let few = state((0..53).flat_map(day));
+        assert!(rows(&few, Zeal::Small).is_empty() && rows(&few, Zeal::Large).is_empty(), "no tier of a day is full");
     }
 }

@@ -148,8 +148,8 @@ impl Lookup {
         Ok(candidates)
     }
 
-    /// Looks into what is in memory; says whether it was enough. A filter is asked before the keys of a row group: they are
-    /// there because it erred once, and are many.
+    /// Looks into what is in memory; says whether it was enough. The keys of a file that was just written are there without a
+    /// filter; others were read since a filter let something pass, and are many, so that it is asked first again.
     fn try_cached(&self, candidate: &Candidate, search: &mut Search<'_>) -> bool {
         let mut open = search.open(candidate);
         if let Some(filter) = self.filters.get(candidate.id()) {

@@ -13,7 +13,8 @@
 //! - `probe`: does the store create atomically at all?
 //!
 //! *Memory*, whatever the size of the table: `Options::filter_memory` + `Options::key_memory` + 8 MiB of footers, about
-//! 300 bytes for each active file and 60 for each row group, and the rows of the batch in hand twice.
+//! 300 bytes for each active file and 60 for each row group, the rows of the batch in hand twice, and what two merges hold
+//! (see `merge`; 15 MiB of inputs as they lie on disk).
 
 mod append;
 mod cache;
@@ -111,7 +112,7 @@ pub(crate) struct Inner {
     access: Access,
     /// Held for the whole of an append: commits of one process never contend with each other.
     state: Mutex<State>,
-    /// Held by whoever merges the smallest files.
+    /// Held by whoever merges small files.
     small_merges: Mutex<()>,
     /// Held by whoever merges larger ones, checkpoints or vacuums.
     upkeep: Mutex<()>,

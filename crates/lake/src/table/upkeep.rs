@@ -1,8 +1,8 @@
 //! What keeps a table cheap while it grows: checkpoints, log clean-up, compaction and vacuum.
 //!
-//! *Owns*: when each is due, and the two background tasks that do them: one merges the smallest files, to which each
+//! *Owns*: when each is due, and the two background tasks that do them: one merges the small files, to which each
 //! commit adds, so that these stay few while the other merges large ones for seconds. `maintain` only looks and starts
-//! them, so appends never wait for more than one commit of a compaction.
+//! them, so appends never wait for more than one commit of each.
 //! *Never deletes* anything younger than the retention: neither a file that an older version still names, nor one that
 //! nobody names yet.
 
@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use super::compact::{Compacted, Zeal};
 use super::fault::table_error;
 use super::options::Moment;
-use super::state::is_hidden;
+use super::state::{State, is_hidden};
 use super::{ExactTable, Inner};
 
 /// Files of fewer rows are merged when a table is closed.
@@ -58,7 +58,7 @@ pub(crate) struct Upkeep {
 type Task = JoinHandle<Result<(), TableError>>;
 
 struct Jobs {
-    /// Merges the smallest files.
+    /// Merges small files.
     small: Option<Task>,
     /// Does all else.
     large: Option<Task>,
@@ -103,9 +103,7 @@ impl ExactTable {
             let mut jobs = self.inner.jobs();
             [jobs.small.take(), jobs.large.take()]
         };
-        for task in running.into_iter().flatten() {
-            ended(task).await?;
-        }
+        all_ended(running).await?;
         let _turns = self.inner.both_turns().await;
         let _: Compacted = self.inner.compact(Zeal::AllBelow(TIDY_ROWS)).await?;
         let commits = self.inner.state().await?.version.saturating_sub(self.inner.schedule.checkpoint.load(Ordering::Relaxed));
@@ -122,9 +120,7 @@ impl ExactTable {
             let mut jobs = self.inner.jobs();
             [jobs.small.take_if(|task| task.is_finished()), jobs.large.take_if(|task| task.is_finished())]
         };
-        for task in finished.into_iter().flatten() {
-            ended(task).await?;
-        }
+        all_ended(finished).await?;
         let Some(due) = self.inner.due() else { return Ok(()) };
         let mut jobs = self.inner.jobs();
         if due.small && jobs.small.is_none() {
@@ -142,7 +138,17 @@ impl ExactTable {
     }
 }
 
-async fn ended(task: JoinHandle<Result<(), TableError>>) -> Result<(), TableError> {
+/// Waits for all of them; the first error is what came of it.
+async fn all_ended(tasks: [Option<Task>; 2]) -> Result<(), TableError> {
+    let mut all = Ok(());
+    for task in tasks.into_iter().flatten() {
+        let one = ended(task).await;
+        all = all.and(one);
+    }
+    all
+}
+
+async fn ended(task: Task) -> Result<(), TableError> {
     match task.await {
         Ok(Err(TableError::Unavailable(error))) => {
             tracing::warn!(%error, "upkeep of a table did not succeed and is tried again later");
@@ -172,17 +178,21 @@ impl Inner {
         (self.small_merges.lock().await, self.upkeep.lock().await)
     }
 
-    /// Looks without waiting: while an append holds the table, nothing is due.
+    /// Looks without waiting: while anybody holds the table, nothing is due.
     fn due(&self) -> Option<Due> {
         let state = self.state.try_lock().ok()?;
         let vacuumed = self.jobs().vacuumed;
-        let commits = state.version.saturating_sub(self.schedule.checkpoint.load(Ordering::Relaxed));
         Some(Due {
             small: self.compaction_due(&state, Zeal::Small),
             large: self.compaction_due(&state, Zeal::Large),
-            checkpoint: commits >= self.options.checkpoint_every,
+            checkpoint: self.checkpoint_due(&state),
             vacuum: vacuumed.age(&self.options) > self.vacuum_period(),
         })
+    }
+
+    fn checkpoint_due(&self, state: &State) -> bool {
+        let commits = state.version.saturating_sub(self.schedule.checkpoint.load(Ordering::Relaxed));
+        commits >= self.options.checkpoint_every
     }
 
     fn vacuum_period(&self) -> Duration {
@@ -194,18 +204,21 @@ impl Inner {
         self.compact(Zeal::Small).await.map(drop)
     }
 
+    /// Large merges are many in a row when there is much to do: a checkpoint waits for one of them at most.
     async fn run(&self, due: Due) -> Result<(), TableError> {
         let _turn = self.upkeep.lock().await;
-        if due.large {
-            self.compact(Zeal::Large).await?;
-        }
-        if due.checkpoint {
-            self.checkpoint().await?;
-        }
         if due.vacuum {
             self.vacuum().await?;
         }
-        Ok(())
+        loop {
+            let checkpoint = self.checkpoint_due(&*self.state().await?);
+            if checkpoint {
+                self.checkpoint().await?;
+            }
+            if self.compact_next(Zeal::Large).await?.is_none() {
+                return Ok(());
+            }
+        }
     }
 
     async fn loaded(&self) -> Result<DeltaTable, TableError> {

@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! append    ─▶ appender ─▶ one idempotent producer, [≤ 32 MiB] ─▶ acknowledged by all in sync
-//! subscribe ─▶ member ◀─ [≤ 2 batches] ─ poller: a thread, a consumer, a queue for each partition, [≤ 4 MiB read ahead,
-//!                                        or a batch of each partition]
+//! subscribe ─▶ member ◀─ [≤ 2 batches] ─ poller: a thread, a consumer, a queue for each partition, read ahead of it:
+//!                                        [≤ 4 MiB in all, but 256 KiB or one batch of each]
 //! view      ─▶ the cluster is asked; a consumer without a group reads
 //! ```
 //! A position that nobody has committed is the partition's beginning, by our own resolution; one that the partition does not

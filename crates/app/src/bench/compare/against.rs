@@ -51,7 +51,7 @@ pub(super) async fn compared(against: &str, names: &[String], args: &TurnsArgs) 
 async fn turn(options: &Options, side: &str, round: u32, rounds: u32, voice: Voice, stop: &CancellationToken) -> Result<Report> {
     let news = Turn { told: Told(voice), of: format!("{side}, round {round} of {rounds}") };
     let (report, leftovers) = run::run(options, &news, stop).await.map_err(failed)?;
-    drop(leftovers);
+    leftovers.remove(&news);
     if !report.complete {
         bail!("interrupted in round {round}: what was measured is in {}", options.out.display());
     }
