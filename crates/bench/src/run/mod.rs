@@ -101,8 +101,8 @@ impl Context<'_> {
     }
 }
 
-/// The files and tables that runs have made. They are removed at its end at the latest, which takes minutes where they are
-/// millions: so whoever has the report shows it first.
+/// The files and tables that runs have made; the logs of the workers stay. They are removed with this value at the latest,
+/// which takes minutes where they are millions: so whoever has the report shows it first.
 #[must_use]
 #[derive(Debug)]
 pub struct Leftovers {
@@ -160,7 +160,7 @@ pub async fn run(options: &Options, news: &dyn News, stop: &CancellationToken) -
         next: Cell::new(0),
         places,
     };
-    let Places { store, tables, .. } = context.places.clone();
+    let (store, tables) = (context.places.store.clone(), context.places.tables.clone());
     let leftovers = Leftovers { store, tables, id: context.id.clone() };
     let mut report = begun(&context);
     let ran = all(&context, &chosen, &mut report, broker.as_mut(), stop).await;

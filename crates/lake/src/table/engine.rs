@@ -1,7 +1,7 @@
 //! How the Delta library reads a table's log: a few commits at a time.
 //!
 //! Left to itself it opens a thousand at once, and each open one holds room for a thousand actions decoded: loading a
-//! table 100 commits after its last checkpoint took 200 MB. The log store is the library's in all else.
+//! table 100 commits after its last checkpoint asked for 267 MB. The log store is the library's in all else.
 
 use std::num::NonZero;
 use std::sync::Arc;

@@ -106,7 +106,7 @@ impl ExactTable {
         all_ended(running).await?;
         let _turns = self.inner.both_turns().await;
         let _: Compacted = self.inner.compact(Zeal::AllBelow(TIDY_ROWS)).await?;
-        let commits = self.inner.state().await?.version.saturating_sub(self.inner.schedule.checkpoint.load(Ordering::Relaxed));
+        let commits = self.inner.commits_since_checkpoint(&*self.inner.state().await?);
         if commits >= TIDY_COMMITS {
             self.inner.checkpoint().await?;
         }
@@ -121,18 +121,18 @@ impl ExactTable {
             [jobs.small.take_if(|task| task.is_finished()), jobs.large.take_if(|task| task.is_finished())]
         };
         all_ended(finished).await?;
-        let Some(due) = self.inner.due() else { return Ok(()) };
         let mut jobs = self.inner.jobs();
-        if due.small && jobs.small.is_none() {
+        let Some(due) = self.inner.due(&jobs) else { return Ok(()) };
+        if due.small {
             let inner = self.inner.clone();
             jobs.small = Some(tokio::spawn(async move { inner.merge_small().await }));
         }
-        if (due.large || due.checkpoint || due.vacuum) && jobs.large.is_none() {
+        if due.large || due.vacuum {
             if due.vacuum {
                 jobs.vacuumed = self.inner.options.moment();
             }
             let inner = self.inner.clone();
-            jobs.large = Some(tokio::spawn(async move { inner.run(due).await }));
+            jobs.large = Some(tokio::spawn(async move { inner.run(due.vacuum).await }));
         }
         Ok(())
     }
@@ -159,12 +159,12 @@ async fn ended(task: Task) -> Result<(), TableError> {
     }
 }
 
-/// What is to be done.
+/// What is to be started.
 #[derive(Debug, Clone, Copy)]
 struct Due {
     small: bool,
+    /// A large merge or a checkpoint.
     large: bool,
-    checkpoint: bool,
     vacuum: bool,
 }
 
@@ -178,21 +178,23 @@ impl Inner {
         (self.small_merges.lock().await, self.upkeep.lock().await)
     }
 
-    /// Looks without waiting: while anybody holds the table, nothing is due.
-    fn due(&self) -> Option<Due> {
+    /// Looks without waiting: while anybody holds the table, nothing is due, and nothing for a task that goes on.
+    fn due(&self, jobs: &Jobs) -> Option<Due> {
         let state = self.state.try_lock().ok()?;
-        let vacuumed = self.jobs().vacuumed;
+        let free = jobs.large.is_none();
         Some(Due {
-            small: self.compaction_due(&state, Zeal::Small),
-            large: self.compaction_due(&state, Zeal::Large),
-            checkpoint: self.checkpoint_due(&state),
-            vacuum: vacuumed.age(&self.options) > self.vacuum_period(),
+            small: jobs.small.is_none() && self.compaction_due(&state, Zeal::Small),
+            large: free && (self.checkpoint_due(&state) || self.compaction_due(&state, Zeal::Large)),
+            vacuum: free && jobs.vacuumed.age(&self.options) > self.vacuum_period(),
         })
     }
 
     fn checkpoint_due(&self, state: &State) -> bool {
-        let commits = state.version.saturating_sub(self.schedule.checkpoint.load(Ordering::Relaxed));
-        commits >= self.options.checkpoint_every
+        self.commits_since_checkpoint(state) >= self.options.checkpoint_every
+    }
+
+    fn commits_since_checkpoint(&self, state: &State) -> u64 {
+        state.version.saturating_sub(self.schedule.checkpoint.load(Ordering::Relaxed))
     }
 
     fn vacuum_period(&self) -> Duration {
@@ -205,9 +207,9 @@ impl Inner {
     }
 
     /// Large merges are many in a row when there is much to do: a checkpoint waits for one of them at most.
-    async fn run(&self, due: Due) -> Result<(), TableError> {
+    async fn run(&self, vacuum: bool) -> Result<(), TableError> {
         let _turn = self.upkeep.lock().await;
-        if due.vacuum {
+        if vacuum {
             self.vacuum().await?;
         }
         loop {

@@ -31,7 +31,7 @@ pub struct Settings {
     pub properties: Vec<(String, Secret)>,
 }
 
-/// Bytes that a consumer may have read ahead, over all of its partitions, about; if they are not too many for it.
+/// Bytes that a consumer may have read ahead, over all of its partitions, about: more where they are many.
 const PREFETCH_BYTES: usize = 4 << 20;
 /// Bytes that may be read ahead of one partition, at least and at most.
 const PREFETCH_OF_PARTITION: std::ops::RangeInclusive<usize> = 256 << 10..=2 << 20;
