@@ -71,10 +71,33 @@ async fn a_compaction_between_two_appends_of_another_writer_adds_no_second_row()
     assert_eq!(other.append(&rows(15..25), &[]).await.unwrap(), Appended { added: 5, known: 5 });
     append_each(&one, 25..30).await;
     assert!(one.compact_now().await.unwrap().merged > 1);
+    assert_eq!(one.append(&rows(0..30), &[]).await.unwrap(), Appended { added: 0, known: 30 }, "also rows of the other");
     assert_eq!(other.append(&rows(0..32), &[]).await.unwrap(), Appended { added: 2, known: 30 });
     assert_eq!(other.compact_now().await.unwrap().rows, 32);
     assert_eq!(one.append(&rows(0..33), &[]).await.unwrap(), Appended { added: 1, known: 32 });
     assert_holds(dir.path(), 0..33).await;
+}
+
+#[tokio::test]
+async fn more_keys_than_memory_for_filters_are_known_all_the_same() {
+    let dir = tempdir().unwrap();
+    let options = Options { filter_memory: 512 << 10, key_memory: 0, ..Options::default() };
+    let table = ExactTable::open(root(dir.path()), spec(), options.clone()).await.unwrap();
+    let all = || (0..200_000).step_by(10_000);
+    for n in all() {
+        table.append(&rows(n..n + 10_000), &[]).await.unwrap();
+        if n == 70_000 {
+            table.compact_now().await.unwrap();
+        }
+    }
+    let again = ExactTable::open(root(dir.path()), spec(), options).await.unwrap();
+    again.compact_now().await.unwrap();
+    for table in [table, again] {
+        for n in all() {
+            assert_eq!(table.append(&rows(n..n + 10_000), &[]).await.unwrap(), Appended { added: 0, known: 10_000 });
+        }
+    }
+    assert_eq!(open(dir.path()).await.count().await.unwrap(), 200_000);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -109,8 +109,8 @@ impl Inner {
 
     async fn compact_one(&self, due: &Due) -> Result<Option<Compacted>, TableError> {
         let born = self.options.moment();
-        let drafted = match merge(self, &due.files, due.day).await {
-            Ok(drafted) => drafted,
+        let (drafted, since) = match merge(self, &due.files, due.day).await {
+            Ok(merged) => merged,
             Err(Fault::Gone(_)) => {
                 let mut state = self.state.lock().await;
                 return self.reload(&mut state).await.map(|()| None);
@@ -120,8 +120,11 @@ impl Inner {
         let now = self.options.now_ms();
         let mut actions = vec![Action::Add(drafted.add(&self.shape, now, DataChange::No))];
         actions.extend(due.files.iter().map(|file| Action::Remove(file.remove(&self.shape, now))));
-        let rows = drafted.file.rows.unwrap_or(0);
+        let (file, rows) = (drafted.file.id, drafted.file.rows.unwrap_or(0));
         let landed = self.commit_merge(due, Arc::new(drafted.file), &actions, born).await?;
+        if let Some(since) = since.filter(|_| landed) {
+            self.lookup.digest.cover_since(file, since);
+        }
         Ok(landed.then_some(Compacted { merged: due.files.len(), written: 1, rows }))
     }
 

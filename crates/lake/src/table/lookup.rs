@@ -1,10 +1,11 @@
 //! Which of these keys do these files hold?
 //!
-//! Key range first (rows are sorted, so it leaves about one row group per file), then the Bloom filter, then the key
-//! column itself, which alone decides. One read of a row group serves every key of the batch that may be in it.
+//! The digest first, which answers for all files that it covers at once. Then file by file: key range (rows are sorted,
+//! so it leaves about one row group per file), Bloom filter, and the key column itself, which alone decides. One read of a
+//! row group serves every key of the batch that may be in it.
 //!
-//! *Bounds*: filters, decoded keys and footers are cached within `Options::filter_memory`, `Options::key_memory` and
-//! 8 MiB; at most eight row groups are read at a time.
+//! *Bounds*: the digest and the filters are kept within `Options::filter_memory`, half of it each, decoded keys within
+//! `Options::key_memory`, and footers within 8 MiB; at most eight row groups are read at a time.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use object_store::ObjectStore;
 use uuid::Uuid;
 
 use super::cache::{Cache, KeyColumn};
+use super::digest::Digest;
 use super::fault::Fault;
 use super::file::{DataFile, FileIndex};
 use super::options::Options;
@@ -42,6 +44,7 @@ type GroupId = (u64, usize);
 pub(crate) struct Lookup {
     store: Arc<dyn ObjectStore>,
     shape: Arc<Shape>,
+    pub(crate) digest: Digest,
     filters: Cache<GroupId, Arc<Sbbf>>,
     keys: Cache<GroupId, Arc<KeyColumn>>,
     footers: Cache<u64, ArrowReaderMetadata>,
@@ -63,13 +66,21 @@ impl Candidate {
     }
 }
 
-/// The distinct keys, sorted, and which of them were found.
+/// Distinct keys, sorted, and which of them were found.
 struct Search<'a> {
     keys: Vec<&'a Key>,
     found: Vec<bool>,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    fn of(keys: Vec<&'a Key>) -> Self {
+        Search { found: vec![false; keys.len()], keys }
+    }
+
+    fn found(&self, key: &Key) -> bool {
+        self.keys.binary_search(&key).is_ok_and(|at| self.found[at])
+    }
+
     fn open(&self, candidate: &Candidate) -> Vec<usize> {
         (candidate.from..candidate.to).filter(|i| !self.found[*i]).collect()
     }
@@ -91,14 +102,16 @@ impl Lookup {
         Lookup {
             store,
             shape,
-            filters: Cache::new(options.filter_memory),
+            digest: Digest::new(options.filter_memory / 2),
+            filters: Cache::new(options.filter_memory / 2),
             keys: Cache::new(options.key_memory),
             footers: Cache::new(FOOTER_MEMORY),
         }
     }
 
-    /// Remembers the keys of a file that was just written: one row group after the other, sorted.
+    /// Remembers all keys of a file that was just written: one row group after the other, sorted.
     pub(crate) fn remember(&self, file: &DataFile, index: &FileIndex, keys: &[Key]) {
+        self.digest.cover(file.id, keys);
         let mut rest = keys;
         for (at, group) in index.groups.iter().enumerate() {
             let (own, others) = rest.split_at(rest.len().min(usize::try_from(group.rows).unwrap_or(usize::MAX)));
@@ -112,6 +125,7 @@ impl Lookup {
     /// Forgets what belongs to no active file.
     pub(crate) fn forget_all_but(&self, active: impl Iterator<Item = u64>) {
         let active: HashSet<u64> = active.collect();
+        self.digest.forget_all_but(&active);
         self.filters.retain(|(file, _)| active.contains(file));
         self.keys.retain(|(file, _)| active.contains(file));
         self.footers.retain(|file| active.contains(file));
@@ -122,7 +136,19 @@ impl Lookup {
         let mut sorted: Vec<&Key> = keys.iter().collect();
         sorted.sort_unstable();
         sorted.dedup();
-        let mut search = Search { found: vec![false; sorted.len()], keys: sorted };
+        let answer = self.digest.ask(files.iter().map(|file| file.id), &sorted);
+        let suspects = sorted.iter().zip(&answer.suspect).filter(|(_, suspect)| **suspect).map(|(key, _)| *key).collect();
+        let (mut covered, mut others) = (Vec::new(), Vec::new());
+        for (file, is_covered) in files.iter().zip(answer.covered) {
+            if is_covered { covered.push(file) } else { others.push(file) }
+        }
+        let (all, suspects) = (self.search(&others, sorted).await?, self.search(&covered, suspects).await?);
+        Ok(keys.iter().map(|key| all.found(key) || suspects.found(key)).collect())
+    }
+
+    /// Asks each of the files.
+    async fn search<'a>(&self, files: &[&Arc<DataFile>], keys: Vec<&'a Key>) -> Result<Search<'a>, Fault> {
+        let mut search = Search::of(keys);
         let candidates = self.candidates(files, &search).await?;
         let (cached, unread): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|c| self.try_cached(c, &mut search));
         drop(cached);
@@ -132,10 +158,10 @@ impl Lookup {
                 hits.into_iter().for_each(|i| search.found[i] = true);
             }
         }
-        Ok(keys.iter().map(|key| search.keys.binary_search(&key).is_ok_and(|at| search.found[at])).collect())
+        Ok(search)
     }
 
-    async fn candidates(&self, files: &[Arc<DataFile>], search: &Search<'_>) -> Result<Vec<Candidate>, Fault> {
+    async fn candidates(&self, files: &[&Arc<DataFile>], search: &Search<'_>) -> Result<Vec<Candidate>, Fault> {
         if search.keys.is_empty() {
             return Ok(Vec::new());
         }

@@ -1,5 +1,7 @@
 //! Several sorted files of one day become one, still sorted.
 //!
+//! What a merge reads goes into the digest where it was not in it, so that the output is covered.
+//!
 //! *Memory*, whatever the size of the files: one row group of each input as it lies on disk, one small batch of each
 //! input decoded, a decompressor for each of its columns where it is zstd (our smaller ones are not, see
 //! [`properties`]), one row group of the output, and one part of the upload.
@@ -22,6 +24,7 @@ use object_store::buffered::BufWriter;
 use tokio::io::AsyncWriteExt;
 
 use super::Inner;
+use super::digest::Since;
 use super::fault::Fault;
 use super::file::{DataFile, Drafted, FileIndex, ROW_GROUP_ROWS, new_path, properties};
 use super::shape::Shape;
@@ -41,11 +44,15 @@ struct Cursor {
     at: usize,
     /// Where the present batch stands among the merge's batches.
     slot: usize,
+    /// Whether the digest has all its keys.
+    covered: bool,
 }
 
 /// The inputs, in the order of their next rows.
-struct Merge {
-    shape: Arc<Shape>,
+struct Merge<'a> {
+    inner: &'a Inner,
+    /// Since when the digest has the keys of all rows so far; nothing where it has not.
+    since: Option<Since>,
     cursors: Vec<Cursor>,
     order: BinaryHeap<Reverse<(Key, usize)>>,
     /// The batches that the chosen rows are in.
@@ -79,14 +86,13 @@ fn failed(error: &(dyn std::error::Error + 'static)) -> Fault {
     Fault::of("merging data files", error)
 }
 
-/// Writes the rows of all these files of one day into a new file, which nobody refers to yet.
-pub(crate) async fn merge(inner: &Inner, files: &[Arc<DataFile>], day: i32) -> Result<Drafted, Fault> {
+/// Writes the rows of all these files of one day into a new file, which nobody refers to yet; since when the digest covers it.
+pub(crate) async fn merge(inner: &Inner, files: &[Arc<DataFile>], day: i32) -> Result<(Drafted, Option<Since>), Fault> {
     let path = new_path(&inner.shape, day);
     let buffer = Buffer::default();
     let mut upload = BufWriter::with_capacity(inner.store.clone(), path.clone(), PART_BYTES).with_max_concurrency(1);
     let schema = inner.shape.file_schema.clone();
-    let rows = files.iter().map(|file| file.rows).sum::<Option<u64>>().and_then(|rows| usize::try_from(rows).ok());
-    let properties = properties(&inner.shape, rows.unwrap_or(ROW_GROUP_ROWS));
+    let properties = properties(&inner.shape, rows_of(files.iter()).unwrap_or(ROW_GROUP_ROWS));
     let mut writer = ArrowWriter::try_new(buffer.clone(), schema, Some(properties)).map_err(|e| failed(&e))?;
     let (mut stats, mut bytes) = (Stats::default(), 0);
     let mut merge = Merge::open(inner, files).await?;
@@ -101,7 +107,12 @@ pub(crate) async fn merge(inner: &Inner, files: &[Arc<DataFile>], day: i32) -> R
     let rows = stats.rows() as u64;
     let file = DataFile::new(path, Some(day), bytes, Some(rows));
     file.set_index(FileIndex::of(&metadata, &inner.shape)?);
-    Ok(Drafted { file, stats: stats.json() })
+    Ok((Drafted { file, stats: stats.json() }, merge.since))
+}
+
+/// As the log states them.
+fn rows_of<'a>(files: impl Iterator<Item = &'a Arc<DataFile>>) -> Option<usize> {
+    files.map(|file| file.rows).sum::<Option<u64>>().and_then(|rows| usize::try_from(rows).ok())
 }
 
 async fn forward(buffer: &Buffer, upload: &mut BufWriter) -> Result<u64, Fault> {
@@ -113,13 +124,18 @@ async fn forward(buffer: &Buffer, upload: &mut BufWriter) -> Result<u64, Fault> 
     Ok(count)
 }
 
-impl Merge {
-    async fn open(inner: &Inner, files: &[Arc<DataFile>]) -> Result<Self, Fault> {
-        let shape = inner.shape.clone();
-        let mut merge = Merge { shape, cursors: Vec::new(), order: BinaryHeap::new(), batches: Vec::new(), chosen: Vec::new() };
-        for file in files {
+impl<'a> Merge<'a> {
+    async fn open(inner: &'a Inner, files: &[Arc<DataFile>]) -> Result<Self, Fault> {
+        let digest = &inner.lookup.digest;
+        let covered: Vec<Option<Since>> = files.iter().map(|file| digest.covered_since(file.id)).collect();
+        let others = files.iter().zip(&covered).filter(|(_, covered)| covered.is_none()).map(|(file, _)| file);
+        let all = rows_of(others).is_some_and(|rows| digest.has_room_for(rows));
+        let since = all.then(|| covered.iter().flatten().copied().min().unwrap_or(Since::NOW));
+        let mut merge =
+            Merge { inner, since, cursors: Vec::new(), order: BinaryHeap::new(), batches: Vec::new(), chosen: Vec::new() };
+        for (file, covered) in files.iter().zip(covered) {
             let stream = open_sorted(inner, file).await?;
-            merge.cursors.push(Cursor { stream, keys: Vec::new(), at: 0, slot: 0 });
+            merge.cursors.push(Cursor { stream, keys: Vec::new(), at: 0, slot: 0, covered: covered.is_some() });
             merge.refill(merge.cursors.len() - 1).await?;
         }
         Ok(merge)
@@ -154,8 +170,11 @@ impl Merge {
                 (cursor.keys, cursor.at) = (Vec::new(), 0);
                 return Ok(());
             };
-            let keys = self.shape.keys_of(&batch).map_err(|e| failed(&e))?;
+            let keys = self.inner.shape.keys_of(&batch).map_err(|e| failed(&e))?;
             let Some(first) = keys.first() else { continue };
+            if let Some(since) = self.since.filter(|_| !cursor.covered) {
+                self.since = self.inner.lookup.digest.add(&keys).map(|now| now.min(since));
+            }
             self.order.push(Reverse((*first, index)));
             (cursor.keys, cursor.at, cursor.slot) = (keys, 0, self.batches.len());
             self.batches.push(batch);

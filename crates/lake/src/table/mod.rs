@@ -4,7 +4,7 @@
 //! modules, from the protocol down:
 //!
 //! - `append`: the protocol: drop what is known, commit as S+1, treat every error as *outcome unknown*
-//! - `lookup`, `cache`: which files hold these keys
+//! - `lookup`, `digest`, `cache`: which files hold these keys
 //! - `state`, `guard`: the view of the table, how it advances, and what it refuses
 //! - `engine`: how the library reads the log
 //! - `file`, `stats`, `rows`, `shape`: data files, and rows in them
@@ -19,6 +19,7 @@
 mod append;
 mod cache;
 mod compact;
+mod digest;
 mod engine;
 mod fault;
 mod file;
