@@ -1,4 +1,4 @@
-//! What look-ups keep in memory, within fixed numbers of bytes: the one used longest ago goes first.
+//! What look-ups keep in memory, within fixed numbers of bytes.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -6,15 +6,25 @@ use std::sync::Mutex;
 
 use longshore_core::row::Key;
 
-/// A map that holds at most `budget` bytes of values.
+/// What goes when there is no room for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Goes {
+    /// What was used longest ago.
+    Oldest,
+    /// What was used last: where all is used in turns, and more than there is room for, a part of it stays.
+    Latest,
+}
+
+/// A map that holds at most so many bytes of values.
 #[derive(Debug)]
 pub(crate) struct Cache<K, V> {
-    budget: usize,
     inner: Mutex<Inner<K, V>>,
 }
 
 #[derive(Debug)]
 struct Inner<K, V> {
+    budget: usize,
+    goes: Goes,
     entries: HashMap<K, Entry<V>>,
     bytes: usize,
     clock: u64,
@@ -28,8 +38,8 @@ struct Entry<V> {
 }
 
 impl<K: Hash + Eq + Copy, V: Clone> Cache<K, V> {
-    pub(crate) fn new(budget: usize) -> Self {
-        Cache { budget, inner: Mutex::new(Inner { entries: HashMap::new(), bytes: 0, clock: 0 }) }
+    pub(crate) fn new(budget: usize, goes: Goes) -> Self {
+        Cache { inner: Mutex::new(Inner { budget, goes, entries: HashMap::new(), bytes: 0, clock: 0 }) }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner<K, V>> {
@@ -48,18 +58,23 @@ impl<K: Hash + Eq + Copy, V: Clone> Cache<K, V> {
 
     /// Keeps the value, unless it alone is larger than the budget.
     pub(crate) fn put(&self, key: K, value: V, bytes: usize) {
-        if bytes > self.budget {
+        let mut inner = self.lock();
+        if bytes > inner.budget {
             return;
         }
-        let mut inner = self.lock();
         inner.clock += 1;
         let used = inner.clock;
         inner.remove(key);
         inner.bytes += bytes;
         inner.entries.insert(key, Entry { value, bytes, used });
-        if inner.bytes > self.budget {
-            inner.shrink(self.budget - self.budget / 10);
-        }
+        inner.keep_to_budget();
+    }
+
+    /// From now on, so many bytes.
+    pub(crate) fn limit(&self, budget: usize) {
+        let mut inner = self.lock();
+        inner.budget = budget;
+        inner.keep_to_budget();
     }
 
     /// Forgets what no longer passes.
@@ -83,9 +98,14 @@ impl<K: Hash + Eq + Copy, V> Inner<K, V> {
         }
     }
 
-    fn shrink(&mut self, target: usize) {
+    /// Goes a tenth below it, so that this is seldom needed.
+    fn keep_to_budget(&mut self) {
+        if self.bytes <= self.budget {
+            return;
+        }
+        let target = self.budget - self.budget / 10;
         let mut by_age: Vec<(u64, K)> = self.entries.iter().map(|(key, entry)| (entry.used, *key)).collect();
-        by_age.sort_unstable_by_key(|(used, _)| *used);
+        by_age.sort_unstable_by_key(|(used, _)| if self.goes == Goes::Oldest { *used } else { u64::MAX - *used });
         for (_, key) in by_age {
             if self.bytes <= target {
                 break;
@@ -152,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_budget_holds_and_the_oldest_goes() {
-        let cache = Cache::new(100);
+        let cache = Cache::new(100, Goes::Oldest);
         for i in 0..50 {
             cache.put(i, i, 10);
             cache.get(0);
@@ -163,6 +183,21 @@ mod tests {
         assert_eq!(cache.get(1), None);
         cache.put(99, 99, 101);
         assert_eq!(cache.get(99), None);
+        cache.limit(30);
+        assert!(cache.bytes() <= 30 && cache.get(49) == Some(49));
+    }
+
+    #[test]
+    fn a_part_of_what_is_used_in_turns_stays() {
+        let cache = Cache::new(100, Goes::Latest);
+        let mut hits = 0;
+        for i in (0..20).cycle().take(20 * 10) {
+            match cache.get(i) {
+                Some(_) => hits += 1,
+                None => cache.put(i, i, 10),
+            }
+        }
+        assert!(cache.bytes() <= 100 && hits >= 9 * 8, "{hits} of 200");
     }
 
     fn key(id: u128, sequence: i64) -> Key {

@@ -109,7 +109,7 @@ impl Inner {
 
     async fn compact_one(&self, due: &Due) -> Result<Option<Compacted>, TableError> {
         let born = self.options.moment();
-        let (drafted, since) = match merge(self, &due.files, due.day).await {
+        let (drafted, span) = match merge(self, &due.files, due.day).await {
             Ok(merged) => merged,
             Err(Fault::Gone(_)) => {
                 let mut state = self.state.lock().await;
@@ -122,8 +122,8 @@ impl Inner {
         actions.extend(due.files.iter().map(|file| Action::Remove(file.remove(&self.shape, now))));
         let (file, rows) = (drafted.file.id, drafted.file.rows.unwrap_or(0));
         let landed = self.commit_merge(due, Arc::new(drafted.file), &actions, born).await?;
-        if let Some(since) = since.filter(|_| landed) {
-            self.lookup.digest.cover_since(file, since);
+        if let Some(span) = span.filter(|_| landed) {
+            self.lookup.digest.covers(file, span);
         }
         Ok(landed.then_some(Compacted { merged: due.files.len(), written: 1, rows }))
     }

@@ -4,8 +4,8 @@
 //! so it leaves about one row group per file), Bloom filter, and the key column itself, which alone decides. One read of a
 //! row group serves every key of the batch that may be in it.
 //!
-//! *Bounds*: the digest and the filters are kept within `Options::filter_memory`, half of it each, decoded keys within
-//! `Options::key_memory`, and footers within 8 MiB; at most eight row groups are read at a time.
+//! *Bounds*: the digest, which takes what it needs, and the filters are kept within `Options::filter_memory`, decoded keys
+//! within `Options::key_memory`, and footers within 8 MiB; at most eight row groups are read at a time.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use longshore_stages::ports::TableError;
 use object_store::ObjectStore;
 use uuid::Uuid;
 
-use super::cache::{Cache, KeyColumn};
+use super::cache::{Cache, Goes, KeyColumn};
 use super::digest::Digest;
 use super::fault::Fault;
 use super::file::{DataFile, FileIndex};
@@ -45,6 +45,7 @@ pub(crate) struct Lookup {
     store: Arc<dyn ObjectStore>,
     shape: Arc<Shape>,
     pub(crate) digest: Digest,
+    filter_memory: usize,
     filters: Cache<GroupId, Arc<Sbbf>>,
     keys: Cache<GroupId, Arc<KeyColumn>>,
     footers: Cache<u64, ArrowReaderMetadata>,
@@ -102,16 +103,18 @@ impl Lookup {
         Lookup {
             store,
             shape,
-            digest: Digest::new(options.filter_memory / 2),
-            filters: Cache::new(options.filter_memory / 2),
-            keys: Cache::new(options.key_memory),
-            footers: Cache::new(FOOTER_MEMORY),
+            digest: Digest::new(options.filter_memory - options.filter_memory / 16),
+            filter_memory: options.filter_memory,
+            filters: Cache::new(options.filter_memory, Goes::Latest),
+            keys: Cache::new(options.key_memory, Goes::Oldest),
+            footers: Cache::new(FOOTER_MEMORY, Goes::Oldest),
         }
     }
 
     /// Remembers all keys of a file that was just written: one row group after the other, sorted.
     pub(crate) fn remember(&self, file: &DataFile, index: &FileIndex, keys: &[Key]) {
         self.digest.cover(file.id, keys);
+        self.filters.limit(self.filter_memory.saturating_sub(self.digest.bytes()));
         let mut rest = keys;
         for (at, group) in index.groups.iter().enumerate() {
             let (own, others) = rest.split_at(rest.len().min(usize::try_from(group.rows).unwrap_or(usize::MAX)));
@@ -137,11 +140,11 @@ impl Lookup {
         sorted.sort_unstable();
         sorted.dedup();
         let answer = self.digest.ask(files.iter().map(|file| file.id), &sorted);
-        let suspects = sorted.iter().zip(&answer.suspect).filter(|(_, suspect)| **suspect).map(|(key, _)| *key).collect();
         let (mut covered, mut others) = (Vec::new(), Vec::new());
         for (file, is_covered) in files.iter().zip(answer.covered) {
             if is_covered { covered.push(file) } else { others.push(file) }
         }
+        let suspects = sorted.iter().zip(&answer.suspect).filter(|(_, suspect)| **suspect).map(|(key, _)| *key).collect();
         let (all, suspects) = (self.search(&others, sorted).await?, self.search(&covered, suspects).await?);
         Ok(keys.iter().map(|key| all.found(key) || suspects.found(key)).collect())
     }
@@ -214,6 +217,7 @@ impl Lookup {
         let bytes = read.map_err(|e| Fault::of(&format!("reading {path}"), &e))?;
         let filter = Sbbf::from_bytes(&bytes).map_err(|e| Fault::of(&format!("reading a filter of {path}"), &e))?;
         let filter = Arc::new(filter);
+        self.filters.limit(self.filter_memory.saturating_sub(self.digest.bytes()));
         self.filters.put(candidate.id(), filter.clone(), bytes.len() + 96);
         Ok(Some(filter))
     }

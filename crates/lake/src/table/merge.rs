@@ -24,7 +24,7 @@ use object_store::buffered::BufWriter;
 use tokio::io::AsyncWriteExt;
 
 use super::Inner;
-use super::digest::Since;
+use super::digest::Span;
 use super::fault::Fault;
 use super::file::{DataFile, Drafted, FileIndex, ROW_GROUP_ROWS, new_path, properties};
 use super::shape::Shape;
@@ -51,8 +51,8 @@ struct Cursor {
 /// The inputs, in the order of their next rows.
 struct Merge<'a> {
     inner: &'a Inner,
-    /// Since when the digest has the keys of all rows so far; nothing where it has not.
-    since: Option<Since>,
+    /// Where the digest has the keys of all rows so far; nothing where it has not.
+    span: Option<Span>,
     cursors: Vec<Cursor>,
     order: BinaryHeap<Reverse<(Key, usize)>>,
     /// The batches that the chosen rows are in.
@@ -86,8 +86,8 @@ fn failed(error: &(dyn std::error::Error + 'static)) -> Fault {
     Fault::of("merging data files", error)
 }
 
-/// Writes the rows of all these files of one day into a new file, which nobody refers to yet; since when the digest covers it.
-pub(crate) async fn merge(inner: &Inner, files: &[Arc<DataFile>], day: i32) -> Result<(Drafted, Option<Since>), Fault> {
+/// Writes the rows of all these files of one day into a new file, which nobody refers to yet; where the digest has its keys.
+pub(crate) async fn merge(inner: &Inner, files: &[Arc<DataFile>], day: i32) -> Result<(Drafted, Option<Span>), Fault> {
     let path = new_path(&inner.shape, day);
     let buffer = Buffer::default();
     let mut upload = BufWriter::with_capacity(inner.store.clone(), path.clone(), PART_BYTES).with_max_concurrency(1);
@@ -107,7 +107,7 @@ pub(crate) async fn merge(inner: &Inner, files: &[Arc<DataFile>], day: i32) -> R
     let rows = stats.rows() as u64;
     let file = DataFile::new(path, Some(day), bytes, Some(rows));
     file.set_index(FileIndex::of(&metadata, &inner.shape)?);
-    Ok((Drafted { file, stats: stats.json() }, merge.since))
+    Ok((Drafted { file, stats: stats.json() }, merge.span))
 }
 
 /// As the log states them.
@@ -127,15 +127,15 @@ async fn forward(buffer: &Buffer, upload: &mut BufWriter) -> Result<u64, Fault> 
 impl<'a> Merge<'a> {
     async fn open(inner: &'a Inner, files: &[Arc<DataFile>]) -> Result<Self, Fault> {
         let digest = &inner.lookup.digest;
-        let covered: Vec<Option<Since>> = files.iter().map(|file| digest.covered_since(file.id)).collect();
-        let others = files.iter().zip(&covered).filter(|(_, covered)| covered.is_none()).map(|(file, _)| file);
+        let spans: Vec<Option<Span>> = files.iter().map(|file| digest.span(file.id)).collect();
+        let others = files.iter().zip(&spans).filter(|(_, span)| span.is_none()).map(|(file, _)| file);
         let all = rows_of(others).is_some_and(|rows| digest.has_room_for(rows));
-        let since = all.then(|| covered.iter().flatten().copied().min().unwrap_or(Since::NOW));
+        let span = all.then(|| spans.iter().flatten().copied().fold(Span::NONE, Span::and));
         let mut merge =
-            Merge { inner, since, cursors: Vec::new(), order: BinaryHeap::new(), batches: Vec::new(), chosen: Vec::new() };
-        for (file, covered) in files.iter().zip(covered) {
+            Merge { inner, span, cursors: Vec::new(), order: BinaryHeap::new(), batches: Vec::new(), chosen: Vec::new() };
+        for (file, span) in files.iter().zip(spans) {
             let stream = open_sorted(inner, file).await?;
-            merge.cursors.push(Cursor { stream, keys: Vec::new(), at: 0, slot: 0, covered: covered.is_some() });
+            merge.cursors.push(Cursor { stream, keys: Vec::new(), at: 0, slot: 0, covered: span.is_some() });
             merge.refill(merge.cursors.len() - 1).await?;
         }
         Ok(merge)
@@ -172,8 +172,8 @@ impl<'a> Merge<'a> {
             };
             let keys = self.inner.shape.keys_of(&batch).map_err(|e| failed(&e))?;
             let Some(first) = keys.first() else { continue };
-            if let Some(since) = self.since.filter(|_| !cursor.covered) {
-                self.since = self.inner.lookup.digest.add(&keys).map(|now| now.min(since));
+            if let Some(span) = self.span.filter(|_| !cursor.covered) {
+                self.span = self.inner.lookup.digest.add(&keys).map(|added| added.and(span));
             }
             self.order.push(Reverse((*first, index)));
             (cursor.keys, cursor.at, cursor.slot) = (keys, 0, self.batches.len());

@@ -20,8 +20,8 @@ pub struct Options {
     pub put_timeout: Duration,
     /// Commits between two checkpoints.
     pub checkpoint_every: u64,
-    /// Bytes of Bloom filters kept in memory: half for one over the keys of many files, half for those of single files,
-    /// of which what does not fit is read again.
+    /// Bytes of filters kept in memory: as much as it needs for the one over the keys of many files, the rest for the Bloom
+    /// filters of single files, of which what does not fit is read again.
     pub filter_memory: usize,
     /// Bytes of decoded keys kept in memory: those of the latest commits, and of the row groups asked last.
     pub key_memory: usize,
