@@ -204,9 +204,19 @@ impl Accounts {
     /// When the table or the store cannot be read.
     pub fn check_objects(&mut self, attachments: &Path, store: &Path, max_bytes: u64) -> Result<Checked, Error> {
         let checked = objects::check(self, attachments, store, max_bytes)?;
+        self.checked(checked);
+        Ok(checked)
+    }
+
+    /// What a row is of, if it is somebody's.
+    pub fn expected(&self, row: &Seen) -> Option<Expected> {
+        self.find(row).map(|(_, expected)| expected)
+    }
+
+    /// Counts objects that were checked while rows came, and not by [`Accounts::check_objects`].
+    pub fn checked(&mut self, checked: Checked) {
         self.faults.objects_checked += checked.objects;
         self.faults.wrong_hash += checked.wrong;
-        Ok(checked)
     }
 
     /// Counts files that were left unfinished in the store and beside the tables. Call it once, when all workers have ended.
@@ -258,6 +268,17 @@ impl Stretches {
             self.record.add_us(created - downloaded);
             self.look.add_us(row.seen_unix_us - created);
         }
+    }
+}
+
+impl Checked {
+    /// Compares the object of a row with it, whatever was checked before, and removes it from the store if they agree.
+    ///
+    /// # Errors
+    /// When the object cannot be read or removed.
+    pub fn take(&mut self, row: &Seen, expected: &Expected, store: &Path) -> Result<(), Error> {
+        self.every = 1;
+        objects::check_and_remove(self, row, expected, store)
     }
 }
 

@@ -5,8 +5,10 @@ mod world;
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use longshore_bench::content;
+use longshore_bench::follow::{Follow, Objects};
 use longshore_bench::generator::{Expected, GeneratorPlan, Kind, Load};
 use longshore_bench::ledger::{Accounts, Checked, Part, Phase};
 use longshore_bench::model::Ledger;
@@ -213,6 +215,30 @@ async fn a_sample_of_the_objects_keeps_to_its_bytes() {
     let (table, store) = (dir.path().join("xact_attachments"), dir.path().join("files"));
     let sample = accounts.check_objects(&table, &store, 25 * 2_048).unwrap();
     assert_eq!(sample, Checked { every: 4, objects: 25, bytes: 25 * 2_048, wrong: 0 });
+}
+
+#[tokio::test]
+async fn objects_that_are_right_go_as_their_rows_are_seen() {
+    let dir = tempdir().unwrap();
+    let plan = plan(Kind::Events, 100);
+    let (table, store) = (dir.path().join("xact_attachments"), dir.path().join("files"));
+    lake(dir.path(), &plan).await;
+    let object = |number: usize| store.join(stored(&all(&plan)[number]).blob_path);
+    fs::remove_file(object(3)).unwrap();
+    fs::write(object(4), "other bytes").unwrap();
+    fs::write(store.join("another"), "nobody's").unwrap();
+    let follow = Follow::start(table, dir.path().join("none"), Objects::Go(store.clone())).unwrap();
+    follow.expect(Load::new(&plan).unwrap(), Phase::Measured);
+    let limit = Instant::now() + Duration::from_secs(20);
+    while follow.counter().rows() < 100 {
+        assert!(Instant::now() < limit, "{:?}", follow.check());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(follow.close().unwrap().ledger(), Ledger { objects_checked: 100, wrong_hash: 2, ..right() });
+    assert!((0..100).all(|number| object(number).exists() == (number == 4)));
+    let left: Vec<_> = fs::read_dir(&store).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let expected = [store.join("another"), object(4).parent().unwrap().to_owned()];
+    assert!(left.len() == 2 && expected.iter().all(|path| left.contains(path)), "{left:?}");
 }
 
 #[tokio::test]

@@ -32,6 +32,22 @@ pub struct Checked {
     pub wrong: u64,
 }
 
+/// Compares one object with its row and removes it if they agree, with the two directories that an event of the preset
+/// `xact` has to itself.
+pub(super) fn check_and_remove(checked: &mut Checked, row: &Seen, expected: &Expected, store: &Path) -> Result<(), Error> {
+    let wrong = checked.wrong;
+    compare(checked, row, expected, store)?;
+    if let (true, Some(path)) = (checked.wrong == wrong, row.blob_path.as_deref()) {
+        let object = store.join(path);
+        std::fs::remove_file(&object).map_err(Error::file("remove", &object))?;
+        let inside = |path: &&Path| !path.as_os_str().is_empty();
+        let directories = Path::new(path).ancestors().skip(1).take_while(inside).take(2);
+        // What else lies in a directory keeps it.
+        directories.take_while(|path| std::fs::remove_dir(store.join(path)).is_ok()).for_each(drop);
+    }
+    Ok(())
+}
+
 /// Follows the table from its beginning once more, so that no path had to be kept.
 pub(super) fn check(accounts: &Accounts, attachments: &Path, store: &Path, max_bytes: u64) -> Result<Checked, Error> {
     let all: u64 = accounts.parts.iter().map(|account| account.stored.set * account.load.plan().file_bytes).sum();

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{LogKind, Options, drive, repeats};
 use crate::failure::Failure;
 use crate::proc;
-use crate::suite::{Of, Spec};
+use crate::suite::{Drive, Of, Spec};
 
 /// The block of a file system: no file and no directory takes less.
 const BLOCK: u64 = 4_096;
@@ -13,6 +13,8 @@ const BLOCK: u64 = 4_096;
 const DIRECTORIES: u64 = 2;
 /// What an event takes in the log, on its way through all topics.
 const IN_LOG: u64 = 3_000;
+/// What a soak's files may be at once: they are removed as soon as their rows were seen.
+const OF_A_SOAK: u64 = 60_000;
 /// What is wanted besides.
 const SPARE: u64 = 512 << 20;
 /// Memory of one worker, of the broker, and of the rest.
@@ -61,7 +63,11 @@ fn memory(chosen: &[&Spec], options: &Options) -> Result<(), Failure> {
 /// The most files and directories, and the most bytes, that a benchmark makes.
 fn of(spec: &Spec, options: &Options) -> (u64, u64) {
     let messages = drive::messages(spec, options) * u64::from(repeats(spec, options));
-    let files = if spec.load.of == Of::Results { 0 } else { messages };
+    let files = match (spec.load.of, spec.drive) {
+        (Of::Results, _) => 0,
+        (_, Drive::Soak) => messages.min(OF_A_SOAK),
+        _ => messages,
+    };
     let each = (spec.load.file_bytes.div_ceil(BLOCK) + DIRECTORIES) * BLOCK;
     (files * (1 + DIRECTORIES), files * each + messages * IN_LOG)
 }
@@ -115,5 +121,8 @@ mod tests {
         assert_eq!(of(results, &options), (0, 2 * 10_000 * IN_LOG), "results have no files");
         let downloads = find("download_worker_throughput").expect("it is there");
         assert_eq!(of(downloads, &options), (30_000, 10_000 * (5 * BLOCK + IN_LOG)), "two directories for each");
+        let hour = Options { repeats: None, soak: Duration::from_secs(3_600), ..options };
+        let soak = find("soak").expect("it is there");
+        assert_eq!(of(soak, &hour), (3 * OF_A_SOAK, OF_A_SOAK * 3 * BLOCK + 3_600_000 * IN_LOG), "files do not stay");
     }
 }

@@ -63,7 +63,7 @@ pub(super) fn messages(spec: &Spec, options: &Options) -> u64 {
 async fn opened<'a>(context: &'a Context<'a>, spec: &Spec) -> Result<Session<'a>, Failure> {
     let Spec { cast, .. } = spec;
     let wanted = Wanted { source: context.name(), partitions: cast.partitions, in_flight: cast.in_flight };
-    Session::open(context, wanted).await
+    Session::open(context, wanted, spec.drive).await
 }
 
 /// What a run came to, once its sampler has stopped.

@@ -19,14 +19,14 @@ use super::fault::{self, Fault};
 use super::{Context, LogKind, Options};
 use crate::actor::{Course, GeneratorProcess, OriginProcess};
 use crate::failure::Failure;
-use crate::follow::{Follow, RowCounter};
+use crate::follow::{Follow, Objects, RowCounter};
 use crate::generator::{GeneratorPlan, Kind, Load, Target};
 use crate::ledger::{Part, Phase};
 use crate::look::{Counter, Look};
 use crate::model::{Generator, Ledger};
 use crate::process::{Signal, Worker};
 use crate::sampler::{Progress, Sampler, Watched};
-use crate::suite::{Of, Role, Spec};
+use crate::suite::{Drive, Of, Role, Spec};
 use crate::world::{LogAt, Wanted, World};
 
 /// Messages that come before what is measured: groups are joined, connections open.
@@ -46,6 +46,7 @@ pub(crate) struct Session<'a> {
     pub(super) workers: Vec<Worker>,
     pub(super) sampler: Sampler,
     pub(super) follow: Follow,
+    objects: Objects,
     look: Arc<OnceLock<Arc<Look>>>,
     sending: Arc<Mutex<Vec<watch::Receiver<Course>>>>,
     numbers: BTreeMap<Role, u32>,
@@ -92,12 +93,13 @@ impl Progress for Counted {
 
 impl<'a> Session<'a> {
     /// Makes the world of a run; no worker runs yet.
-    pub(super) async fn open(context: &'a Context<'a>, wanted: Wanted) -> Result<Self, Failure> {
+    pub(super) async fn open(context: &'a Context<'a>, wanted: Wanted, drive: Drive) -> Result<Self, Failure> {
         let binary = &context.options.binary;
         let run = wanted.source.replace(|c: char| !c.is_ascii_alphanumeric(), "");
         let world = World::make(&context.places, &wanted, binary).await?;
         let origin = OriginProcess::start(binary, &world.directory).await?;
-        let follow = Follow::start(world.table("attachments"), world.table("attachments_failed"))?;
+        let objects = if drive == Drive::Soak { Objects::Go(world.files.clone()) } else { Objects::Stay };
+        let follow = Follow::start(world.table("attachments"), world.table("attachments_failed"), objects.clone())?;
         let (look, sending) = (Arc::<OnceLock<Arc<Look>>>::default(), Arc::<Mutex<Vec<_>>>::default());
         if let LogAt::Kafka(_) = world.log {
             let _ = look.set(Arc::new(Look::at(&world)?));
@@ -111,6 +113,7 @@ impl<'a> Session<'a> {
             workers: Vec::new(),
             sampler,
             follow,
+            objects,
             look,
             sending,
             numbers: BTreeMap::new(),
@@ -315,9 +318,10 @@ impl<'a> Session<'a> {
         }
         self.forget_topics().await;
         let (files, tables) = (self.world.files.clone(), self.world.tables.clone());
-        let mut accounts = self.follow.close();
+        let compare = super::metrics::has_objects(of) && self.objects == Objects::Stay;
+        let mut accounts = self.follow.close()?;
         let accounted = move || {
-            if super::metrics::has_objects(of) {
+            if compare {
                 accounts.check_objects(&attachments, &files, COMPARED)?;
             }
             left_over(&mut accounts, &files, &tables)?;
