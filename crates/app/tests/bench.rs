@@ -14,6 +14,8 @@ use batch::{Finished, finish, longshore, signal};
 use longshore_bench::model::{Report, SCHEMA};
 use longshore_bench::verdict::{Verdict, judge};
 use longshore_sim::services::kafka::shared;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rustix::process::Signal;
 
 /// A directory for the suite.
@@ -43,6 +45,38 @@ impl Bench {
 
     fn report(&self) -> Report {
         serde_json::from_slice(&std::fs::read(self.out().join("report.json")).unwrap()).unwrap()
+    }
+
+    /// Topics and groups of this suite's sources that are on the shared broker.
+    fn on_the_broker(&self) -> Vec<String> {
+        let client: BaseConsumer = ClientConfig::new().set("bootstrap.servers", shared().address()).create().unwrap();
+        let metadata = client.fetch_metadata(None, Duration::from_secs(10)).unwrap();
+        let groups = client.fetch_group_list(None, Duration::from_secs(10)).unwrap();
+        let topics = metadata.topics().iter().map(|topic| topic.name().to_owned());
+        let all: Vec<String> = topics.chain(groups.groups().iter().map(|group| group.name().to_owned())).collect();
+        let worlds = std::fs::read_dir(self.out().join("work")).unwrap();
+        let sources: Vec<String> = worlds.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        assert!(!sources.is_empty());
+        all.into_iter().filter(|name| sources.iter().any(|source| name.contains(source.as_str()))).collect()
+    }
+
+    /// Waits until the broker has forgotten all of it, or all but groups whose members were not asked to leave.
+    fn is_forgotten(&self, all: bool) {
+        let until = Instant::now() + Duration::from_secs(15);
+        loop {
+            let mut left = self.on_the_broker();
+            left.retain(|name| all || !name.starts_with("bench.bench-"));
+            if left.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < until, "these stay: {left:#?}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Files that runs have left in the store.
+    fn has_files(&self) -> bool {
+        std::fs::read_dir(self.out().join("files")).unwrap().next().is_some()
     }
 
     /// Processes that name this directory, or work in it.
@@ -101,7 +135,14 @@ fn ended(mut child: Child) -> Option<i32> {
 #[test]
 fn a_small_run_measures_everything_it_says() {
     let bench = Bench::new();
-    let finished = bench.run(&["end_to_end_latency", "event_ingestion_throughput", "--scale", "0.2", "--repeats", "2"]);
+    let args = ["end_to_end_latency", "event_ingestion_throughput", "--scale", "0.2", "--repeats", "2", "--brokers"];
+    let mut command = bench.command(&[&args[..], &[shared().address()]].concat());
+    // What the environment says of somebody's service must not lead a run there.
+    let elsewhere = bench.root.path().join("elsewhere");
+    command.env("LONGSHORE_TABLES", &elsewhere).env("LONGSHORE_STORE", &elsewhere).env("LONGSHORE_KAFKA__GROUP_PREFIX", "his");
+    let finished = finish(command);
+    assert!(!elsewhere.exists() && !bench.has_files(), "{finished:?}");
+    bench.is_forgotten(true);
     assert!(matches!(finished.code, Some(0 | 3)), "{finished:?}");
     let report = bench.report();
     assert!(report.complete && report.schema == SCHEMA && report.finished_at.is_some(), "{finished:?}");
@@ -146,6 +187,7 @@ fn what_goes_wrong_is_caught() {
         ("result_processor_throughput", "slow-result", "0.02", Verdict::Fail),
         ("end_to_end_latency", "double-row", "0.1", Verdict::Fail),
         ("end_to_end_latency", "lose-event", "0.1", Verdict::Fail),
+        ("event_ingestion_throughput", "lose-event", "0.1", Verdict::Fail),
         ("end_to_end_latency", "stall-generator", "0.6", Verdict::Inconclusive),
     ] {
         let bench = Bench::new();
@@ -156,6 +198,7 @@ fn what_goes_wrong_is_caught() {
         assert_eq!(judged.verdict, expected, "{fault}: {judged:?}; {repeat:?}; {finished:?}");
         assert_eq!(finished.code, Some(3), "{fault}: {finished:?}");
         let ledger = &repeat.ledger;
+        assert_eq!(bench.has_files(), !ledger.holds(), "{fault}: what shows the fault stays, and nothing else");
         match fault {
             "slow-result" => assert!(ledger.holds() && repeat.metrics["throughput_per_s"] < 60.0, "{repeat:?}"),
             "double-row" => assert!(ledger.doubled > 0 && ledger.missing == 0, "{ledger:?}"),
@@ -168,7 +211,8 @@ fn what_goes_wrong_is_caught() {
 #[test]
 fn ctrl_c_leaves_a_valid_report_and_no_process() {
     let bench = Bench::new();
-    let child = under_way(&bench, &[]);
+    let child = under_way(&bench, &["--brokers", shared().address()]);
+    assert!(!bench.on_the_broker().is_empty());
     signal(&child, Signal::INT);
     assert_eq!(ended(child), Some(1), "it was not done");
     let report = bench.report();
@@ -177,6 +221,7 @@ fn ctrl_c_leaves_a_valid_report_and_no_process() {
     assert_eq!(names, ["event_ingestion_throughput"]);
     assert!(report.benchmarks[0].repeats[0].ledger.holds());
     bench.is_left_alone();
+    bench.is_forgotten(false);
 }
 
 #[test]

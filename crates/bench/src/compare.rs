@@ -222,7 +222,8 @@ pub fn differences(base: &Report, new: &Report) -> Vec<Difference> {
     found.look("storage", &a.storage, &b.storage);
     found.look("network", &a.network, &b.network);
     found.look("operating system", &a.os, &b.os);
-    found.look("version of kafka", version(base), version(new));
+    found.look("version of kafka", version(base, "kafka"), version(new, "kafka"));
+    found.look("build", version(base, "build"), version(new, "build"));
     found.look("tier", format!("{:?}", base.tier).to_lowercase(), format!("{:?}", new.tier).to_lowercase());
     configuration(&mut found, base, new);
     for one in &base.benchmarks {
@@ -233,8 +234,8 @@ pub fn differences(base: &Report, new: &Report) -> Vec<Difference> {
     found.0
 }
 
-fn version(report: &Report) -> String {
-    report.environment.versions.get("kafka").map_or("none", String::as_str).to_owned()
+fn version(report: &Report, of: &str) -> String {
+    report.environment.versions.get(of).map_or("none", String::as_str).to_owned()
 }
 
 /// What the system keeps for itself moves by a little between starts.

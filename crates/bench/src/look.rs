@@ -2,7 +2,7 @@
 //!
 //! *Owns*: onlookers of one source's topics. *Does not own*: the records, or any position: nothing is joined or committed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -155,21 +155,6 @@ impl Look {
         asked.unwrap_or_else(|error| Err(Failure::Late(format!("asking for a group was given up: {error}"))))
     }
 
-    /// Deletes the topics of this source.
-    ///
-    /// # Errors
-    /// When the brokers refuse.
-    pub async fn delete_topics(&self, brokers: &str) -> Result<(), Failure> {
-        let (partitions, _) = self.view.state().await?;
-        let names: BTreeSet<&str> = partitions.iter().map(|state| &*state.partition.topic).collect();
-        let refused = |error| crate::Error::kafka("deleting topics")(error);
-        let admin: AdminClient<DefaultClientContext> =
-            ClientConfig::new().set("bootstrap.servers", brokers).create().map_err(refused)?;
-        let names: Vec<&str> = names.into_iter().collect();
-        admin.delete_topics(&names, &AdminOptions::new()).await.map_err(refused)?;
-        Ok(())
-    }
-
     /// All records of a topic by their keys.
     ///
     /// # Errors
@@ -192,6 +177,40 @@ impl Look {
         }
         Ok(records)
     }
+}
+
+/// Deletes the topics and groups of sources whose names begin so: a broker is slower the more partitions it has, and that of
+/// somebody else is to stay as it was.
+///
+/// # Errors
+/// When the brokers do not answer, or refuse.
+pub async fn forget(brokers: &str, beginning: &str) -> Result<(), Failure> {
+    let (at, ours) = (brokers.to_owned(), beginning.to_owned());
+    let listed = tokio::task::spawn_blocking(move || named(&at, &ours)).await;
+    let (topics, groups) = listed.map_err(|error| Failure::Late(format!("listing topics was given up: {error}")))??;
+    let failed = |error| crate::Error::kafka("deleting topics and groups")(error);
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", brokers).create().map_err(failed)?;
+    let [topics, groups] = [&topics, &groups].map(|names| names.iter().map(String::as_str).collect::<Vec<_>>());
+    if !topics.is_empty() {
+        admin.delete_topics(&topics, &AdminOptions::new()).await.map_err(failed)?;
+    }
+    if !groups.is_empty() {
+        admin.delete_groups(&groups, &AdminOptions::new()).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// The topics and groups of sources whose names begin so.
+fn named(brokers: &str, beginning: &str) -> Result<(Vec<String>, Vec<String>), Failure> {
+    let failed = |error| crate::Error::kafka("listing topics and groups")(error);
+    let client: BaseConsumer = ClientConfig::new().set("bootstrap.servers", brokers).create().map_err(failed)?;
+    let (topics, groups) =
+        (client.fetch_metadata(None, ASKED).map_err(failed)?, client.fetch_group_list(None, ASKED).map_err(failed)?);
+    let of_group = format!("{GROUP_PREFIX}.{beginning}");
+    let topics = topics.topics().iter().map(|topic| topic.name()).filter(|name| name.starts_with(beginning));
+    let groups = groups.groups().iter().map(|group| group.name()).filter(|name| name.starts_with(&of_group));
+    Ok((topics.map(str::to_owned).collect(), groups.map(str::to_owned).collect()))
 }
 
 fn members(brokers: &str, group: &str) -> Result<Vec<u64>, Failure> {

@@ -125,6 +125,12 @@ pub fn room(directory: &Path) -> Option<(u64, u64)> {
     Some((stat.f_bavail.saturating_mul(stat.f_frsize), stat.f_favail))
 }
 
+/// Whether two directories are of one file system; those that cannot be looked at are not.
+pub fn is_same_disk(one: &Path, other: &Path) -> bool {
+    let device = |path: &Path| rustix::fs::stat(path).map(|stat| stat.st_dev).ok();
+    device(one).is_some() && device(one) == device(other)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -59,8 +59,11 @@ impl Binary {
         Self::tied(&self.harness, &self.harness, args)
     }
 
+    /// What the caller's environment says of a service of his is not for ours: a run would go into his store.
     fn tied(harness: &Path, program: &Path, args: &[OsString]) -> Command {
         let mut command = Command::from(tie::command(harness, program, args));
+        let of_a_service = |name: &OsString| name.to_string_lossy().starts_with("LONGSHORE_");
+        std::env::vars_os().map(|(name, _)| name).filter(of_a_service).for_each(|name| _ = command.env_remove(name));
         command.stdin(Stdio::null()).kill_on_drop(true);
         command
     }

@@ -153,7 +153,8 @@ pub fn judge(report: &Report) -> Judged {
     Judged { verdict, why, benchmarks }
 }
 
-fn judge_benchmark(benchmark: &Benchmark) -> JudgedBenchmark {
+/// Judges one benchmark by the same rules.
+pub fn judge_benchmark(benchmark: &Benchmark) -> JudgedBenchmark {
     let targets: Vec<JudgedTarget> = benchmark.targets.iter().map(|target| judge_target(benchmark, target)).collect();
     let mut verdict = targets.iter().filter_map(|one| one.verdict).max().unwrap_or(Verdict::Pass);
     let mut why: Vec<String> = targets.iter().filter_map(reason).collect();

@@ -41,14 +41,37 @@ fn the_stage_before_which_most_messages_wait_limits() {
 
 #[test]
 fn behind_a_stage_that_works_alone_messages_wait_for_nobody() {
-    let mut one = benchmark("event_ingestion_throughput");
-    one.workers = [("ingest".to_owned(), 1)].into();
-    let lag = |stage: &str, _: f64| if stage == "download" { 50_000 } else { 10_000 };
+    let mut one = benchmark("horizontal_scaling");
+    one.workers = [("download".to_owned(), 1), ("record".to_owned(), 1)].into();
+    let lag = |stage: &str, _: f64| if stage == "record" { 50_000 } else { 10_000 };
     one.repeats.push(full_repeat(&[("throughput_per_s", 3_000.0)], 3_000.0, 0.5, lag));
     let limit = |one: &Benchmark| analysed(&report_of(vec![one.clone()])).limits[0].1.stage.clone();
-    assert_eq!(limit(&one), "ingest");
-    one.workers = [("all".to_owned(), 1)].into();
-    assert_eq!(limit(&one), "download", "one process does all");
+    assert_eq!(limit(&one), "record", "it ran as well");
+    one.repeats[0].processes.retain(|process| process.role == "download");
+    assert_eq!(limit(&one), "download", "record came only when all was measured");
+    one.repeats[0].processes.clear();
+    one.workers = [("ingest".to_owned(), 1)].into();
+    assert_eq!(limit(&one), "ingest", "without samples, what was to run counts");
+    one.repeats[0].processes.push(process("all-1", "all", 0.9, 1));
+    assert_eq!(limit(&one), "record", "one process does all");
+}
+
+#[test]
+fn a_run_shorter_than_its_samples_is_told_by_processor_time() {
+    let mut one = benchmark("event_ingestion_throughput");
+    let mut run = full_repeat(&[("throughput_per_s", 200_000.0)], 200_000.0, 0.95, before("ingest", 50_000));
+    run.processes.retain(|process| ["ingest", "broker"].contains(&process.role.as_str()));
+    // It was looked at for half a second, and worked in a tenth of that.
+    (run.processes[0].cpu_s, run.processes[0].cpu_mean, run.duration_s) = (0.047, 0.094, 0.05);
+    one.repeats.push(run);
+    let report = report_of(vec![one.clone()]);
+    let found = analysed(&report);
+    let limit = found.limit_of("event_ingestion_throughput").unwrap();
+    assert_eq!((limit.stage.as_str(), limit.cause, limit.rules.as_slice()), ("ingest", Cause::OneCore, ["U1", "C3"].as_slice()));
+    assert!(limit.figures.contains("94 % of a core"), "{limit:?}");
+    one.repeats[0].duration_s = 2.0;
+    let longer = analysed(&report_of(vec![one])).limit_of("event_ingestion_throughput").unwrap().clone();
+    assert_eq!(longer.rules.as_slice(), ["Q1", "C1"]);
 }
 
 #[test]

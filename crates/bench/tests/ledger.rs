@@ -241,6 +241,29 @@ async fn objects_that_are_right_go_as_their_rows_are_seen() {
     assert!(left.len() == 2 && expected.iter().all(|path| left.contains(path)), "{left:?}");
 }
 
+#[test]
+fn an_object_stays_whose_row_is_wrong_and_one_outside_is_not_touched() {
+    let dir = tempdir().unwrap();
+    let plan = plan(Kind::Events, 1);
+    let (one, store) = (all(&plan).remove(0), dir.path().join("files"));
+    let body: Vec<u8> = content::body(&one.path, one.bytes).flatten().collect();
+    let outside = dir.path().join("outside.pdf");
+    fs::create_dir(&store).unwrap();
+    fs::write(&outside, &body).unwrap();
+    fs::write(store.join("inside.pdf"), &body).unwrap();
+    let wrong = Seen { sha256: Some("00".repeat(32)), ..seen(&one) };
+    let mut checked = Checked::default();
+    for path in ["inside.pdf", "../outside.pdf", outside.to_str().unwrap(), "not-there.pdf"] {
+        for row in [&wrong, &seen(&one)] {
+            let row = Seen { blob_path: Some(path.to_owned()), ..row.clone() };
+            checked.take(&row, &one, &store).unwrap();
+            assert!(outside.exists());
+            assert_eq!(store.join("inside.pdf").exists(), checked.objects < 2, "removed only for the row that is right");
+        }
+    }
+    assert_eq!((checked.objects, checked.wrong), (8, 3), "a wrong row was counted when it was seen");
+}
+
 #[tokio::test]
 async fn a_row_that_points_out_of_the_store_has_no_object() {
     let dir = tempdir().unwrap();

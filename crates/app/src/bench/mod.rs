@@ -84,7 +84,7 @@ struct RunArgs {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Brokers `host:port`, several with commas between [default: a broker of its own]
-    #[arg(long, value_name = "BROKERS", conflicts_with = "log")]
+    #[arg(long, value_name = "BROKERS")]
     brokers: Option<String>,
     /// The directory for files; each run has its own below it [default: below --out]
     #[arg(long, value_name = "DIR")]

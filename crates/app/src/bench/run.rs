@@ -9,6 +9,7 @@ use longshore_bench::model::Benchmark;
 use longshore_bench::process::Binary;
 use longshore_bench::report;
 use longshore_bench::run::{self, News, Options};
+use longshore_bench::verdict::judge_benchmark;
 use longshore_core::time;
 use longshore_stages::ports::{Clock, SystemClock};
 
@@ -34,6 +35,9 @@ impl News for Told {
             figures.dedup();
             self.0.say(&format!("  {}", figures.join(", ")));
         }
+        let judged = judge_benchmark(benchmark);
+        let why = if judged.why.is_empty() { String::new() } else { format!(": {}", judged.why.join("; ")) };
+        self.0.say(&format!("  {}{why}", judged.verdict.word()));
     }
 }
 

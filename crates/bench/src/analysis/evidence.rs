@@ -8,6 +8,9 @@ use crate::figures::{mean, median};
 use crate::model::{Benchmark, Process, Repeat, Report, Sample};
 use crate::verdict::Spread;
 
+/// A measured part that is shorter than this has hardly a sample.
+const SAMPLED_S: f64 = 2.0;
+
 /// The figures of a benchmark that rules speak of. Those of repeats are medians.
 #[derive(Debug)]
 pub struct Evidence<'a> {
@@ -17,9 +20,11 @@ pub struct Evidence<'a> {
     pub cores: f64,
     /// Messages a second.
     pub throughput_per_s: f64,
+    /// Whether the measured part is too short for samples of a second: then nothing is said of queues and of the machine.
+    pub short: bool,
     /// Messages before each stage that somebody works on, the mean over the measured part.
     pub lag: BTreeMap<String, f64>,
-    /// Of each role under test: the share of a core that its busiest process took, on average.
+    /// Of each role under test: the share of a core that its busiest process took, on average; by rule U1 where it is short.
     pub busy: BTreeMap<String, f64>,
     /// Of every role: the cores that all its processes took, on average.
     pub cores_taken: BTreeMap<String, f64>,
@@ -44,16 +49,22 @@ impl<'a> Evidence<'a> {
         let mut helpers: Vec<String> = processes(benchmark).filter(|one| !one.worker).map(|one| one.role.clone()).collect();
         helpers.sort();
         helpers.dedup();
+        let short = median(benchmark.repeats.iter().map(|repeat| repeat.duration_s).collect())? < SAMPLED_S;
+        let seen = |repeat: &&Repeat| !short && repeat.duration_s > 0.0;
         Some(Self {
             benchmark,
+            short,
             cores: f64::from(report.environment.cores.max(1)),
             throughput_per_s,
-            lag: over(&mean_lag).into_iter().filter(|(stage, _)| works(benchmark, stage)).collect(),
-            busy: over(&|repeat| by_role(repeat, |one| one.worker, f64::max, |one| one.cpu_mean)),
-            cores_taken: over(&|repeat| by_role(repeat, |_| true, |a, b| a + b, |one| one.cpu_mean)),
+            lag: medians(benchmark.repeats.iter().filter(seen).map(mean_lag))
+                .into_iter()
+                .filter(|(stage, _)| works(benchmark, stage))
+                .collect(),
+            busy: over(&|repeat| by_role(repeat, |one| one.worker, f64::max, |one| taken(repeat, one, short))),
+            cores_taken: over(&|repeat| by_role(repeat, |_| true, |a, b| a + b, |one| taken(repeat, one, short))),
             cpu_s_per_1000: over(&|repeat| by_role(repeat, |one| one.worker, |a, b| a + b, |one| one.cpu_s * 1_000.0 / messages)),
             helpers,
-            machine_busy: median(benchmark.repeats.iter().filter_map(machine_busy).collect()),
+            machine_busy: median(benchmark.repeats.iter().filter(seen).filter_map(machine_busy).collect()),
             stage_mean_s: over(&|repeat| repeat.stage_latency.iter().map(|(stage, seen)| (stage.clone(), seen.mean_s)).collect()),
             in_flight: benchmark.in_flight.map(f64::from),
         })
@@ -110,9 +121,18 @@ fn mean_lag(repeat: &Repeat) -> BTreeMap<String, f64> {
     sums.into_iter().filter_map(|(stage, lags)| mean(lags).map(|mean| (stage, mean))).collect()
 }
 
-/// Whether somebody reads what waits before a stage: behind a stage that is measured alone, messages wait for nobody.
+/// Whether somebody reads what waits before a stage: behind a stage that is measured alone, messages wait for nobody, and the
+/// processes of the others were not there to be sampled.
 fn works(benchmark: &Benchmark, stage: &str) -> bool {
-    benchmark.workers.is_empty() || [stage, "all"].iter().any(|role| benchmark.workers.contains_key(*role))
+    let sampled: Vec<&str> = processes(benchmark).filter(|one| one.worker).map(|one| one.role.as_str()).collect();
+    let is_one = |role: &str| if sampled.is_empty() { benchmark.workers.contains_key(role) } else { sampled.contains(&role) };
+    (sampled.is_empty() && benchmark.workers.is_empty()) || is_one(stage) || is_one("all")
+}
+
+/// The share of a core that a process took, on average. Of a short run, what it took in all by the time of the measured
+/// part: before and after it had nothing to do.
+fn taken(repeat: &Repeat, process: &Process, short: bool) -> f64 {
+    if short && repeat.duration_s > 0.0 { process.cpu_s / repeat.duration_s } else { process.cpu_mean }
 }
 
 fn machine_busy(repeat: &Repeat) -> Option<f64> {

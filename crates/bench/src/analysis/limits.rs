@@ -68,6 +68,7 @@ pub(super) fn limit(seen: &Evidence<'_>) -> Limit {
         return met(seen, busiest);
     }
     match busiest {
+        Some((role, _)) if seen.short => because(seen, role, "it was too short to see a queue".to_owned(), "U1"),
         Some((role, _)) => because(seen, role, "no queue stands".to_owned(), "Q3"),
         None => Limit {
             stage: "unknown".to_owned(),

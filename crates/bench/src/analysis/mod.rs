@@ -91,6 +91,12 @@ pub const RULES: &[Rule] = &[
                for, up to where the machine is 90 % busy.",
     },
     Rule { id: "S2", says: "More cores help where C1 holds; one core suffices for throughput ÷ busy cores." },
+    Rule {
+        id: "U1",
+        says: "The utilisation law: of a part shorter than 2 s, which samples of a second do not show, the busy share of a process \
+               is its CPU seconds divided by the time of that part; nothing is said of queues and of the machine, and the role \
+               with the busiest process limits.",
+    },
     Rule { id: "A1", says: "What is not PASS is to be dealt with at once: the ledger first, then load, then targets." },
 ];
 

@@ -35,9 +35,7 @@ pub struct Checked {
 /// Compares one object with its row and removes it if they agree, with the two directories that an event of the preset
 /// `xact` has to itself.
 pub(super) fn check_and_remove(checked: &mut Checked, row: &Seen, expected: &Expected, store: &Path) -> Result<(), Error> {
-    let wrong = checked.wrong;
-    compare(checked, row, expected, store)?;
-    if let (true, Some(path)) = (checked.wrong == wrong, row.blob_path.as_deref()) {
+    if let (true, Some(path)) = (compare(checked, row, expected, store)?, row.blob_path.as_deref()) {
         let object = store.join(path);
         std::fs::remove_file(&object).map_err(Error::file("remove", &object))?;
         let inside = |path: &&Path| !path.as_os_str().is_empty();
@@ -73,8 +71,8 @@ pub(super) fn check(accounts: &Accounts, attachments: &Path, store: &Path, max_b
     }
 }
 
-/// Compares one object; a row that is wrong itself was counted when it was seen.
-fn compare(checked: &mut Checked, row: &Seen, expected: &Expected, store: &Path) -> Result<(), Error> {
+/// Whether an object is in the store and as its row says; a row that is wrong itself was counted when it was seen.
+fn compare(checked: &mut Checked, row: &Seen, expected: &Expected, store: &Path) -> Result<bool, Error> {
     let path = Path::new(row.blob_path.as_deref().unwrap_or_default());
     let inside = path.components().all(|part| matches!(part, Component::Normal(_)));
     let found = if inside { read(&store.join(path))? } else { None };
@@ -84,7 +82,7 @@ fn compare(checked: &mut Checked, row: &Seen, expected: &Expected, store: &Path)
     checked.objects += 1;
     checked.bytes += found.map_or(0, |(_, bytes)| bytes);
     checked.wrong += u64::from(!same && is_right(expected, row));
-    Ok(())
+    Ok(same)
 }
 
 /// The hash and the length of a file; nothing where there is none.

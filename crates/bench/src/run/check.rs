@@ -12,7 +12,9 @@ const BLOCK: u64 = 4_096;
 /// The directories that a file of the preset `xact` has to itself: that of its event, and the one above.
 const DIRECTORIES: u64 = 2;
 /// What an event takes in the log, on its way through all topics.
-const IN_LOG: u64 = 3_000;
+const IN_LOG: u64 = 1_400;
+/// What it takes in the tables, with the files that merges have left for readers of older versions.
+const IN_TABLES: u64 = 1_600;
 /// What a soak's files may be at once: they are removed as soon as their rows were seen.
 const OF_A_SOAK: u64 = 60_000;
 /// What is wanted besides.
@@ -22,27 +24,65 @@ const WORKER: u64 = 128 << 20;
 const BROKER: u64 = 768 << 20;
 const REST: u64 = 256 << 20;
 
+/// Where a run puts what it makes.
+pub(super) struct Spots<'a> {
+    /// The log, if it is ours.
+    pub(super) work: &'a Path,
+    pub(super) store: &'a Path,
+    pub(super) tables: &'a Path,
+}
+
+/// What something takes on a disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Room {
+    bytes: u64,
+    /// Files and directories.
+    files: u64,
+}
+
+impl Room {
+    fn and(self, other: Room) -> Room {
+        Room { bytes: self.bytes + other.bytes, files: self.files + other.files }
+    }
+}
+
 /// Fails when disk, files or memory are short.
 ///
 /// # Errors
 /// With how much is there, how much is needed, and the remedy.
-pub(super) fn room(chosen: &[&Spec], options: &Options, store: &Path) -> Result<(), Failure> {
-    let (files, bytes) = chosen.iter().map(|spec| of(spec, options)).fold((0, SPARE), |all, one| (all.0 + one.0, all.1 + one.1));
-    if let Some((free, inodes)) = proc::room(store) {
-        let (at, need) = (store.display(), mb(bytes));
-        if free < bytes {
-            let what = format!("{at} has room for {} MB, and {need} MB may be needed", mb(free));
-            return Err(Failure::Missing(format!(
-                "{what}: free some, name another place by --out or --store, or take fewer benchmarks"
-            )));
-        }
-        // Some file systems make room for names as they need it, and say 0.
-        if inodes > 0 && inodes < files {
-            let what = format!("{at} has room for {inodes} more files, and {files} may be needed");
-            return Err(Failure::Missing(format!("{what}: name another place by --out or --store")));
-        }
+pub(super) fn room(chosen: &[&Spec], options: &Options, spots: &Spots<'_>) -> Result<(), Failure> {
+    let messages: u64 = chosen.iter().map(|spec| messages(spec, options)).sum();
+    let in_log = if options.brokers.is_none() { messages * IN_LOG } else { 0 };
+    let files = chosen.iter().map(|spec| of(spec, options)).fold(Room::default(), Room::and);
+    let wanted = [
+        (spots.store, files),
+        (spots.work, Room { bytes: in_log, files: 0 }),
+        (spots.tables, Room { bytes: messages * IN_TABLES, files: 0 }),
+    ];
+    // What is on one file system adds up.
+    for (spot, _) in wanted {
+        let here = |(other, _): &&(&Path, Room)| proc::is_same_disk(spot, other);
+        let all = wanted.iter().filter(here).map(|(_, room)| *room).fold(Room { bytes: SPARE, files: 0 }, Room::and);
+        disk(spot, all)?;
     }
     memory(chosen, options)
+}
+
+fn disk(spot: &Path, wanted: Room) -> Result<(), Failure> {
+    let Some((free, inodes)) = proc::room(spot) else { return Ok(()) };
+    let at = spot.display();
+    if free < wanted.bytes {
+        let what = format!("{at} has room for {} MB, and {} MB may be needed", mb(free), mb(wanted.bytes));
+        return Err(Failure::Missing(format!(
+            "{what}: free some, name another place by --out, --store or --tables, or take fewer benchmarks"
+        )));
+    }
+    // Some file systems make room for names as they need it, and say 0.
+    if inodes > 0 && inodes < wanted.files {
+        let what = format!("{at} has room for {inodes} more files, and {} may be needed", wanted.files);
+        return Err(Failure::Missing(format!("{what}: name another place by --out or --store")));
+    }
+    Ok(())
 }
 
 fn memory(chosen: &[&Spec], options: &Options) -> Result<(), Failure> {
@@ -60,16 +100,19 @@ fn memory(chosen: &[&Spec], options: &Options) -> Result<(), Failure> {
     }
 }
 
-/// The most files and directories, and the most bytes, that a benchmark makes.
-fn of(spec: &Spec, options: &Options) -> (u64, u64) {
-    let messages = drive::messages(spec, options) * u64::from(repeats(spec, options));
+fn messages(spec: &Spec, options: &Options) -> u64 {
+    drive::messages(spec, options) * u64::from(repeats(spec, options))
+}
+
+/// What the files of a benchmark take at most.
+fn of(spec: &Spec, options: &Options) -> Room {
     let files = match (spec.load.of, spec.drive) {
         (Of::Results, _) => 0,
-        (_, Drive::Soak) => messages.min(OF_A_SOAK),
-        _ => messages,
+        (_, Drive::Soak) => messages(spec, options).min(OF_A_SOAK),
+        _ => messages(spec, options),
     };
     let each = (spec.load.file_bytes.div_ceil(BLOCK) + DIRECTORIES) * BLOCK;
-    (files * (1 + DIRECTORIES), files * each + messages * IN_LOG)
+    Room { bytes: files * each, files: files * (1 + DIRECTORIES) }
 }
 
 fn mb(bytes: u64) -> u64 {
@@ -109,20 +152,23 @@ mod tests {
         let (soak, latency) = (find("soak").expect("it is there"), find("end_to_end_latency").expect("it is there"));
         // A file a millisecond for a thousand years.
         let long = options(Duration::from_secs(1_000 * 365 * 86_400));
-        let said = room(&[soak], &long, Path::new(".")).expect_err("no disk is as large").to_string();
+        let here = Path::new(".");
+        let spots = Spots { work: here, store: here, tables: here };
+        let said = room(&[soak], &long, &spots).expect_err("no disk is as large").to_string();
         assert!(said.contains("has room for") && said.contains("--store"), "{said}");
-        assert!(room(&[latency], &options(Duration::from_secs(1)), Path::new(".")).is_ok(), "this machine runs tests");
+        assert!(room(&[latency], &options(Duration::from_secs(1)), &spots).is_ok(), "this machine runs tests");
     }
 
     #[test]
     fn what_is_needed_follows_messages_files_and_repeats() {
         let results = find("result_processor_throughput").expect("it is there");
         let options = Options { repeats: Some(2), ..options(Duration::ZERO) };
-        assert_eq!(of(results, &options), (0, 2 * 10_000 * IN_LOG), "results have no files");
+        assert_eq!(of(results, &options), Room::default(), "results have no files");
+        assert_eq!(messages(results, &options), 20_000);
         let downloads = find("download_worker_throughput").expect("it is there");
-        assert_eq!(of(downloads, &options), (30_000, 10_000 * (5 * BLOCK + IN_LOG)), "two directories for each");
+        assert_eq!(of(downloads, &options), Room { bytes: 10_000 * 5 * BLOCK, files: 30_000 }, "two directories for each");
         let hour = Options { repeats: None, soak: Duration::from_secs(3_600), ..options };
         let soak = find("soak").expect("it is there");
-        assert_eq!(of(soak, &hour), (3 * OF_A_SOAK, OF_A_SOAK * 3 * BLOCK + 3_600_000 * IN_LOG), "files do not stay");
+        assert_eq!((messages(soak, &hour), of(soak, &hour).files), (3_600_000, 3 * OF_A_SOAK), "files do not stay");
     }
 }

@@ -7,6 +7,11 @@ use crate::model::{Environment, Settings};
 use crate::world::LogAt;
 use crate::{broker, proc};
 
+/// What is done at once: by record, and by the producer, whose figure is librdkafka's own.
+const BATCHES: &str = "a commit has at most 10,000 rows of attachments, or 1 MiB of events";
+const BATCHES_ON_KAFKA: &str =
+    "a commit has at most 10,000 rows of attachments, or 1 MiB of events; a producer's batch 1,000,000 bytes, or those of 5 ms";
+
 /// The machine and the versions.
 pub(super) fn of(context: &Context<'_>) -> Environment {
     Environment {
@@ -56,6 +61,7 @@ pub(super) fn settings(context: &Context<'_>) -> Settings {
     let values = [
         ("record.freshness", "300ms"),
         ("record.max_rows", "10000"),
+        ("batch sizes", if kafka { BATCHES_ON_KAFKA } else { BATCHES }),
         ("download.max_in_flight", "256; 64 in each of three workers, 20 where scaling is measured"),
         ("store_sync", "on"),
         ("partitions where scaling is measured", "60"),

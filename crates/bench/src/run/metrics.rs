@@ -31,6 +31,8 @@ use crate::times::Times;
 
 /// A generator that is later than this with one message in a hundred has not kept its schedule, …
 const LATE_S: f64 = 0.05;
+/// … nor one that ever stood for so long, however short that is beside the whole run, …
+const STOOD_S: f64 = 1.0;
 /// … nor one that comes to less than this share of its rate, …
 const RATE: f64 = 0.98;
 /// … and is behind by more than this: the last acknowledgement is a part of its time.
@@ -302,13 +304,16 @@ fn doubts(context: &Context<'_>, course: &Course, metrics: &BTreeMap<String, f64
 /// Whether a paced load came as it was meant to.
 fn schedule(sent: &Sent) -> Vec<String> {
     let Some(rate) = sent.plan.rate_per_s else { return Vec::new() };
-    let Generator { late_p99_s, rate_per_s, .. } = sent.generator;
+    let Generator { late_p99_s, late_max_s, rate_per_s, .. } = sent.generator;
     let mut doubts = Vec::new();
     if let Some(late) = late_p99_s.filter(|late| *late > LATE_S) {
         let (late, bound) = (late * 1_000.0, LATE_S * 1_000.0);
         doubts.push(format!(
             "the generator did not keep its schedule: one message in a hundred was {late:.0} ms late or more, above {bound:.0} ms"
         ));
+    }
+    if let Some(late) = late_max_s.filter(|late| *late > STOOD_S) {
+        doubts.push(format!("the generator did not keep its schedule: a message was {late:.1} s late, above {STOOD_S:.0} s"));
     }
     let behind_s = sent.plan.count as f64 / rate_per_s - sent.plan.count as f64 / rate;
     if behind_s > BEHIND_S && rate_per_s < rate * RATE {

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
 use crate::failure::Failure;
+use crate::look;
 use crate::model::{Benchmark, Repeat, Report, SCHEMA, Tier};
 use crate::process::Binary;
 use crate::suite::{self, SUITE, Spec};
@@ -102,7 +103,8 @@ impl Context<'_> {
 }
 
 /// The files and tables that runs have made; the logs of the workers stay. They are removed with this value at the latest,
-/// which takes minutes where they are millions: so whoever has the report shows it first.
+/// which takes minutes where they are millions: so whoever has the report shows it first. Where a ledger does not hold, all of
+/// it stays.
 #[must_use]
 #[derive(Debug)]
 pub struct Leftovers {
@@ -110,18 +112,31 @@ pub struct Leftovers {
     tables: PathBuf,
     /// What the names of all that is ours begin with.
     id: String,
+    /// Whether they are needed to see what went wrong.
+    evidence: bool,
 }
 
 impl Leftovers {
-    /// Removes them, and says so before.
+    /// Removes them, and says so before; or says that they stay.
     pub fn remove(self, news: &dyn News) {
-        news.progress("Removing the files and tables of the runs");
+        if self.evidence {
+            let Leftovers { store, tables, id, .. } = &self;
+            let (store, tables) = (store.display(), tables.display());
+            news.progress(&format!(
+                "A ledger does not hold: the files and tables stay below {store} and {tables}, in directories that begin with {id}"
+            ));
+        } else {
+            news.progress("Removing the files and tables of the runs");
+        }
         drop(self);
     }
 }
 
 impl Drop for Leftovers {
     fn drop(&mut self) {
+        if self.evidence {
+            return;
+        }
         for directory in [&self.store, &self.tables] {
             let ours = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&self.id));
             let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
@@ -137,6 +152,9 @@ impl Drop for Leftovers {
 /// # Errors
 /// When nothing can be run: with what is missing, and the remedy. What goes wrong in one run of a benchmark is in its report.
 pub async fn run(options: &Options, news: &dyn News, stop: &CancellationToken) -> Result<(Report, Leftovers), Failure> {
+    if options.log == LogKind::Embedded && options.brokers.is_some() {
+        return Err(Failure::Usage("brokers are for --log kafka: leave out one of the two".to_owned()));
+    }
     let chosen = chosen(options, news)?;
     fault::check(options.fault)?;
     let work = options.out.join(WORK);
@@ -144,7 +162,10 @@ pub async fn run(options: &Options, news: &dyn News, stop: &CancellationToken) -
     let out = options.out.canonicalize().map_err(Failure::io(format!("cannot find {}", options.out.display())))?;
     let (store, tables) =
         (directory(&out, options.store.as_deref(), "files")?, directory(&out, options.tables.as_deref(), "tables")?);
-    check::room(&chosen, options, &store)?;
+    check::room(&chosen, options, &check::Spots { work: &work, store: &store, tables: &tables })?;
+    if chosen.iter().any(|spec| spec.scale(options.tier) < 1.0) {
+        news.progress("Loads are scaled down in the tier fast; --tier full has them whole");
+    }
     let mut broker = broker(options, &out.join(WORK), news, stop).await?;
     let log = match (&options.brokers, &broker) {
         (Some(brokers), _) => LogAt::Kafka(brokers.clone()),
@@ -161,9 +182,16 @@ pub async fn run(options: &Options, news: &dyn News, stop: &CancellationToken) -
         places,
     };
     let (store, tables) = (context.places.store.clone(), context.places.tables.clone());
-    let leftovers = Leftovers { store, tables, id: context.id.clone() };
+    let mut leftovers = Leftovers { store, tables, id: context.id.clone(), evidence: false };
     let mut report = begun(&context);
     let ran = all(&context, &chosen, &mut report, broker.as_mut(), stop).await;
+    leftovers.evidence = !report.benchmarks.iter().flat_map(|benchmark| &benchmark.repeats).all(|repeat| repeat.ledger.holds());
+    // What a run that broke off or was stopped has left on others' brokers.
+    if let (Some(brokers), false) = (&options.brokers, leftovers.evidence)
+        && let Err(failure) = look::forget(brokers, &context.id).await
+    {
+        news.progress(&format!("Topics that begin with {} stay on the brokers: {failure}", context.id));
+    }
     if let Some(broker) = broker {
         broker.end().await;
     }

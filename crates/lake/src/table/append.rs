@@ -188,7 +188,7 @@ impl Inner {
     async fn drop_held(&self, state: &mut State, files: &[Arc<DataFile>], batch: &mut Batch<'_>) -> Result<(), Fault> {
         let (own, others): (Vec<_>, Vec<_>) = files.iter().cloned().partition(|f| batch.tried.contains_key(&f.path));
         for file in own {
-            self.landed(state, batch, &file.path).await?;
+            self.landed(state, batch, &file.path);
         }
         let keys = batch.keys();
         let held = self.lookup.holds(&others, &keys).await?;
@@ -197,14 +197,13 @@ impl Inner {
     }
 
     /// A file that we wrote is part of the table: its rows are added, and its keys are remembered.
-    async fn landed(&self, state: &mut State, batch: &mut Batch<'_>, path: &Path) -> Result<(), Fault> {
-        let Some((file, keys)) = batch.tried.remove(path) else { return Ok(()) };
-        self.lookup.remember(&file, file.index(&self.store, &self.shape).await?.as_ref(), &keys);
+    fn landed(&self, state: &mut State, batch: &mut Batch<'_>, path: &Path) {
+        let Some((file, keys)) = batch.tried.remove(path) else { return };
+        self.lookup.remember(&file, &keys);
         if state.files.contains_key(path) {
             state.insert(file);
         }
         keys.iter().for_each(|key| batch.added(key));
-        Ok(())
     }
 
     /// Step 2.
@@ -225,7 +224,7 @@ impl Inner {
                 if let Some((file, _)) = batch.tried.get(&path) {
                     state.insert(file.clone());
                 }
-                self.landed(state, batch, &path).await.map_err(|fault| fault.into_table_error(&self.root.display()))?;
+                self.landed(state, batch, &path);
             }
         }
         Ok(put)

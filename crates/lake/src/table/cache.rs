@@ -1,19 +1,10 @@
-//! What look-ups keep in memory, within fixed numbers of bytes.
+//! What look-ups keep in memory, within given numbers of bytes: the one used longest ago goes first.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Mutex;
 
 use longshore_core::row::Key;
-
-/// What goes when there is no room for all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Goes {
-    /// What was used longest ago.
-    Oldest,
-    /// What was used last: where all is used in turns, and more than there is room for, a part of it stays.
-    Latest,
-}
 
 /// A map that holds at most so many bytes of values.
 #[derive(Debug)]
@@ -24,7 +15,6 @@ pub(crate) struct Cache<K, V> {
 #[derive(Debug)]
 struct Inner<K, V> {
     budget: usize,
-    goes: Goes,
     entries: HashMap<K, Entry<V>>,
     bytes: usize,
     clock: u64,
@@ -38,8 +28,8 @@ struct Entry<V> {
 }
 
 impl<K: Hash + Eq + Copy, V: Clone> Cache<K, V> {
-    pub(crate) fn new(budget: usize, goes: Goes) -> Self {
-        Cache { inner: Mutex::new(Inner { budget, goes, entries: HashMap::new(), bytes: 0, clock: 0 }) }
+    pub(crate) fn new(budget: usize) -> Self {
+        Cache { inner: Mutex::new(Inner { budget, entries: HashMap::new(), bytes: 0, clock: 0 }) }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner<K, V>> {
@@ -105,7 +95,7 @@ impl<K: Hash + Eq + Copy, V> Inner<K, V> {
         }
         let target = self.budget - self.budget / 10;
         let mut by_age: Vec<(u64, K)> = self.entries.iter().map(|(key, entry)| (entry.used, *key)).collect();
-        by_age.sort_unstable_by_key(|(used, _)| if self.goes == Goes::Oldest { *used } else { u64::MAX - *used });
+        by_age.sort_unstable_by_key(|(used, _)| *used);
         for (_, key) in by_age {
             if self.bytes <= target {
                 break;
@@ -172,7 +162,7 @@ mod tests {
 
     #[test]
     fn the_budget_holds_and_the_oldest_goes() {
-        let cache = Cache::new(100, Goes::Oldest);
+        let cache = Cache::new(100);
         for i in 0..50 {
             cache.put(i, i, 10);
             cache.get(0);
@@ -185,19 +175,6 @@ mod tests {
         assert_eq!(cache.get(99), None);
         cache.limit(30);
         assert!(cache.bytes() <= 30 && cache.get(49) == Some(49));
-    }
-
-    #[test]
-    fn a_part_of_what_is_used_in_turns_stays() {
-        let cache = Cache::new(100, Goes::Latest);
-        let mut hits = 0;
-        for i in (0..20).cycle().take(20 * 10) {
-            match cache.get(i) {
-                Some(_) => hits += 1,
-                None => cache.put(i, i, 10),
-            }
-        }
-        assert!(cache.bytes() <= 100 && hits >= 9 * 8, "{hits} of 200");
     }
 
     fn key(id: u128, sequence: i64) -> Key {

@@ -13,6 +13,7 @@ use deltalake_core::protocol::DeltaOperation;
 use longshore_stages::ports::TableError;
 
 use super::append::{Commit, Put};
+use super::digest::Places;
 use super::fault::Fault;
 use super::file::{DataChange, DataFile};
 use super::merge::merge;
@@ -20,7 +21,7 @@ use super::state::State;
 use super::{ExactTable, Inner};
 
 /// Rows of the largest file of the lowest tier.
-const LOWEST_TIER: u64 = 1_024;
+pub(crate) const LOWEST_TIER: u64 = 1_024;
 /// A tier that holds so many files of one day is due.
 const TIER_FILES: usize = 8;
 /// The same for the lowest tier.
@@ -109,7 +110,7 @@ impl Inner {
 
     async fn compact_one(&self, due: &Due) -> Result<Option<Compacted>, TableError> {
         let born = self.options.moment();
-        let (drafted, span) = match merge(self, &due.files, due.day).await {
+        let (drafted, places) = match merge(self, &due.files, due.day).await {
             Ok(merged) => merged,
             Err(Fault::Gone(_)) => {
                 let mut state = self.state.lock().await;
@@ -120,19 +121,17 @@ impl Inner {
         let now = self.options.now_ms();
         let mut actions = vec![Action::Add(drafted.add(&self.shape, now, DataChange::No))];
         actions.extend(due.files.iter().map(|file| Action::Remove(file.remove(&self.shape, now))));
-        let (file, rows) = (drafted.file.id, drafted.file.rows.unwrap_or(0));
-        let landed = self.commit_merge(due, Arc::new(drafted.file), &actions, born).await?;
-        if let Some(span) = span.filter(|_| landed) {
-            self.lookup.digest.covers(file, span);
-        }
+        let rows = drafted.file.rows.unwrap_or(0);
+        let landed = self.commit_merge(due, (Arc::new(drafted.file), places), &actions, born).await?;
         Ok(landed.then_some(Compacted { merged: due.files.len(), written: 1, rows }))
     }
 
-    /// Whether the merge is part of the table now. An output whose commit did not land is left to the vacuum.
+    /// Whether the merge is part of the table now. An output whose commit did not land is left to the vacuum; beside it stands
+    /// where the digest has its keys.
     async fn commit_merge(
         &self,
         due: &Due,
-        output: Arc<DataFile>,
+        (output, places): (Arc<DataFile>, Option<Places>),
         actions: &[Action],
         born: super::options::Moment,
     ) -> Result<bool, TableError> {
@@ -140,7 +139,7 @@ impl Inner {
         loop {
             let mut state = self.state().await?;
             if state.files.contains_key(&output.path) {
-                state.insert(output);
+                self.merged(&mut state, output, places);
                 return Ok(true);
             }
             if !due.files.iter().all(|file| state.files.contains_key(&file.path)) {
@@ -152,8 +151,7 @@ impl Inner {
             match self.commit(&mut state, commit).await? {
                 Put::Landed => {
                     due.files.iter().for_each(|file| state.remove(&file.path));
-                    state.insert(output);
-                    self.lookup.forget_all_but(state.files.values().map(|file| file.id));
+                    self.merged(&mut state, output, places);
                     return Ok(true);
                 }
                 Put::Stale => return self.reload(&mut state).await.map(|()| false),
@@ -166,6 +164,16 @@ impl Inner {
                 }
             }
         }
+    }
+
+    /// The output of a merge is part of the table, and its inputs are no longer: what is known of these goes after it is known
+    /// of the output.
+    fn merged(&self, state: &mut State, output: Arc<DataFile>, places: Option<Places>) {
+        if let Some(places) = places {
+            self.lookup.digest.covers(output.id, places);
+        }
+        state.insert(output);
+        self.lookup.forget_all_but(state.files.values().map(|file| file.id));
     }
 
     /// Whether there is something to merge.

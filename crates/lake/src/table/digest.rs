@@ -2,19 +2,20 @@
 //!
 //! A file is *covered* when the digest has all its keys: those of our own commits come when they land. The output of a
 //! merge is covered if its inputs were; what these had not, the merge adds while it reads. Files of other writers, and
-//! those from before the table was opened, are asked one by one until they are merged here.
+//! those from before the table was opened, are asked one by one until they are merged here, or look-ups have asked so often
+//! that reading their keys pays (see `lookup` and `upkeep`).
 //!
 //! ```text
 //! keys ─▶ blocks 0, 1, 2, …, each as large as all before it      file ─▶ the blocks that its keys are in
 //! ```
 //!
-//! *Memory*: at most the budget, 3.3 bytes for each key and at most as much again for those to come. When it is used up,
-//! blocks go whose files are all gone; while there are none, files are not covered any more.
+//! *Memory*: at most the budget; 3.3 bytes for each key, and about as much again for those to come. When it is used up,
+//! blocks go that no covered file has keys in; while there are none, nothing more is covered.
 //!
 //! *Source*: a cuckoo filter (Fan, Andersen, Kaminsky, Mitzenmacher: "Cuckoo Filter: Practically Better Than Bloom",
 //! 2014) of four fingerprints of 24 bits a bucket: one false hit in two million keys and blocks.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -22,27 +23,19 @@ use longshore_core::row::Key;
 
 /// Buckets of the first block.
 const FIRST_BUCKETS: usize = 1 << 14;
+/// Keys that are added while nobody can ask.
+const AT_ONCE: usize = 1_024;
 /// How often a fingerprint may push another from its bucket.
 const PUSHES: usize = 256;
 
-/// Which blocks have the keys of a file: the numbers of the first and of the last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Span {
-    first: u64,
-    last: u64,
-}
+/// The numbers of blocks that have certain keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Places(BTreeSet<u64>);
 
-impl Span {
-    /// Of no keys.
-    pub(crate) const NONE: Span = Span { first: u64::MAX, last: 0 };
-
-    /// The shortest that has both.
-    pub(crate) fn and(self, other: Span) -> Span {
-        Span { first: self.first.min(other.first), last: self.last.max(other.last) }
-    }
-
-    fn has(self, number: u64) -> bool {
-        (self.first..=self.last).contains(&number)
+impl Places {
+    pub(crate) fn and(mut self, other: Places) -> Places {
+        self.0.extend(other.0);
+        self
     }
 }
 
@@ -58,7 +51,8 @@ struct Inner {
     blocks: Vec<Block>,
     /// How many blocks there ever were.
     made: u64,
-    covered: HashMap<u64, Span>,
+    /// Where the keys of each file are.
+    covered: HashMap<u64, Places>,
 }
 
 /// What the digest knows of some files and keys at one moment.
@@ -89,42 +83,51 @@ impl Digest {
         Answer { covered: files.map(|file| inner.covered.contains_key(&file)).collect(), suspect }
     }
 
-    /// Adds all keys of a file, which is covered by that.
+    /// Adds all keys of a file, which is covered by that; no other file has any of them.
     pub(crate) fn cover(&self, file: u64, keys: &[Key]) {
-        if let Some(span) = self.add(keys) {
-            self.covers(file, span);
+        if let Some(places) = self.add(keys, |_, _| None) {
+            self.covers(file, places);
         }
     }
 
-    /// Adds keys, and says where they are; nothing when there was no room for all.
-    pub(crate) fn add(&self, keys: &[Key]) -> Option<Span> {
-        let mut inner = self.lock();
-        let mut span = Span::NONE;
-        for key in keys {
-            let number = inner.add(Mark::of(self.hasher.hash_one(key)), self.budget)?;
-            span = span.and(Span { first: number, last: number });
+    /// Adds keys of a file that is read, where they are not there from before, and says where they are; nothing when there
+    /// was no room for all.
+    pub(crate) fn learn(&self, keys: &[Key]) -> Option<Places> {
+        self.add(keys, |inner, mark| inner.blocks.iter().find(|block| block.may_hold(mark)).map(|block| block.number))
+    }
+
+    fn add(&self, keys: &[Key], there: impl Fn(&Inner, Mark) -> Option<u64>) -> Option<Places> {
+        let mut places = Places::default();
+        for some in keys.chunks(AT_ONCE) {
+            let marks: Vec<Mark> = some.iter().map(|key| Mark::of(self.hasher.hash_one(key))).collect();
+            let mut inner = self.lock();
+            for mark in marks {
+                let place = there(&inner, mark).or_else(|| inner.add(mark, self.budget))?;
+                places.0.insert(place);
+            }
         }
-        Some(span)
+        Some(places)
     }
 
     /// Whether so many keys could be added.
     pub(crate) fn has_room_for(&self, keys: usize) -> bool {
         let inner = self.lock();
-        let free = self.budget.saturating_sub(inner.bytes()) / BUCKET_BYTES * KEYS_OF_TEN_BUCKETS / 10;
-        keys <= free + inner.blocks.last().map_or(0, Block::room)
+        let used: usize = inner.blocks.iter().filter(|block| inner.needs(block)).map(Block::bytes).sum();
+        let free = self.budget.saturating_sub(used) / FIRST_BYTES * FIRST_BUCKETS;
+        keys <= keys_of(free) + inner.blocks.last().filter(|last| inner.needs(last)).map_or(0, Block::room)
     }
 
     /// Where the keys of the file are, if it is covered.
-    pub(crate) fn span(&self, file: u64) -> Option<Span> {
-        self.lock().covered.get(&file).copied()
+    pub(crate) fn places(&self, file: u64) -> Option<Places> {
+        self.lock().covered.get(&file).cloned()
     }
 
     /// Says that the digest has all keys of the file, there.
-    pub(crate) fn covers(&self, file: u64, span: Span) {
+    pub(crate) fn covers(&self, file: u64, places: Places) {
         let mut inner = self.lock();
-        let there = inner.blocks.iter().filter(|block| span.has(block.number)).count() as u64;
-        if span == Span::NONE || there == span.last - span.first + 1 {
-            inner.covered.insert(file, span);
+        let there: BTreeSet<u64> = inner.blocks.iter().map(|block| block.number).collect();
+        if places.0.is_subset(&there) {
+            inner.covered.insert(file, places);
         }
     }
 
@@ -144,6 +147,11 @@ impl Inner {
         self.blocks.iter().map(Block::bytes).sum()
     }
 
+    /// Whether a covered file has keys in it.
+    fn needs(&self, block: &Block) -> bool {
+        self.covered.values().any(|places| places.0.contains(&block.number))
+    }
+
     /// The block that has it now.
     fn add(&mut self, mark: Mark, budget: usize) -> Option<u64> {
         if self.blocks.last().is_none_or(|last| last.room() == 0) {
@@ -157,9 +165,9 @@ impl Inner {
     /// Makes a block as large as all that there are, or as there is room for.
     fn grow(&mut self, budget: usize) -> Option<()> {
         let mut free = budget.saturating_sub(self.bytes());
-        if free < FIRST_BUCKETS * BUCKET_BYTES {
+        if free < FIRST_BYTES {
             let Inner { blocks, covered, .. } = self;
-            blocks.retain(|block| covered.values().any(|span| span.has(block.number)));
+            blocks.retain(|block| covered.values().any(|places| places.0.contains(&block.number)));
             free = budget.saturating_sub(self.bytes());
         }
         let most = (free / BUCKET_BYTES).checked_ilog2().map_or(0, |log| 1 << log);
@@ -177,10 +185,14 @@ type Fingerprint = [u8; 3];
 type Bucket = [Fingerprint; 4];
 
 const BUCKET_BYTES: usize = size_of::<Bucket>();
-/// How many keys ten buckets take before pushing gets long.
-const KEYS_OF_TEN_BUCKETS: usize = 37;
+const FIRST_BYTES: usize = FIRST_BUCKETS * BUCKET_BYTES;
 /// No key has this one.
 const FREE: Fingerprint = [0; 3];
+
+/// How many keys so many buckets take before pushing gets long: of 40 places in 10, 37.
+fn keys_of(buckets: usize) -> usize {
+    buckets * 37 / 10
+}
 
 /// What is left of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,7 +230,7 @@ impl Block {
 
     /// How many more keys it takes.
     fn room(&self) -> usize {
-        (self.buckets.len() * KEYS_OF_TEN_BUCKETS / 10).saturating_sub(self.keys)
+        keys_of(self.buckets.len()).saturating_sub(self.keys)
     }
 
     /// The two buckets of a fingerprint that may be in this one: each follows from the other.
@@ -264,8 +276,9 @@ mod tests {
 
     use super::*;
 
-    const FIRST_BYTES: usize = FIRST_BUCKETS * BUCKET_BYTES;
-    const FIRST_KEYS: u64 = (FIRST_BUCKETS * KEYS_OF_TEN_BUCKETS / 10) as u64;
+    const FIRST_KEYS: u64 = (FIRST_BUCKETS * 37 / 10) as u64;
+    /// Fingerprints that two keys may have in common, by chance.
+    const SAME: u64 = 5;
 
     fn keys(numbers: std::ops::Range<u64>) -> Vec<Key> {
         numbers.map(|n| Key { id: Uuid::from_u64_pair(n, !n), sequence: 0 }).collect()
@@ -311,18 +324,35 @@ mod tests {
         let digest = Digest::new(FIRST_BYTES * 2);
         digest.cover(1, &keys(0..FIRST_KEYS));
         digest.cover(2, &keys(FIRST_KEYS..FIRST_KEYS * 2));
-        assert!(covers(&digest, 1) && covers(&digest, 2) && !digest.has_room_for(1));
-        let gone = digest.span(1).expect("it is covered");
-        digest.cover(3, &keys(FIRST_KEYS * 2..FIRST_KEYS * 2 + 1));
-        assert!(!covers(&digest, 3) && suspects(&digest, &keys(0..FIRST_KEYS * 2)) as u64 == FIRST_KEYS * 2);
+        assert!(covers(&digest, 1) && covers(&digest, 2) && !digest.has_room_for(1 + SAME as usize));
+        let gone = digest.places(1).expect("it is covered");
+        let (both, third) = (keys(0..FIRST_KEYS * 2), keys(FIRST_KEYS * 2..FIRST_KEYS * 2 + 1 + SAME));
+        digest.cover(3, &third);
+        assert!(!covers(&digest, 3) && suspects(&digest, &both) == both.len());
         digest.forget_all_but(&HashSet::from([2]));
-        digest.cover(4, &keys(FIRST_KEYS * 2..FIRST_KEYS * 2 + 1));
+        assert!(digest.has_room_for(third.len()));
+        digest.cover(4, &third);
         assert!(!covers(&digest, 1) && covers(&digest, 2) && covers(&digest, 4));
-        assert_eq!(suspects(&digest, &keys(0..FIRST_KEYS)), 0, "its block is gone");
-        digest.covers(5, gone);
-        digest.covers(6, gone.and(digest.span(4).expect("it is covered")));
+        assert!(suspects(&digest, &keys(0..FIRST_KEYS)) as u64 <= SAME, "its block is gone");
+        digest.covers(5, gone.clone());
+        digest.covers(6, gone.and(digest.places(4).expect("it is covered")));
         assert!(!covers(&digest, 5) && !covers(&digest, 6), "their keys went before this was said");
-        assert!(digest.has_room_for(1) && digest.bytes() <= FIRST_BYTES * 2);
+        assert!(digest.bytes() <= FIRST_BYTES * 2);
+    }
+
+    #[test]
+    fn keys_that_are_there_are_learnt_where_they_are() {
+        let digest = Digest::new(FIRST_BYTES * 4);
+        digest.cover(1, &keys(0..FIRST_KEYS));
+        let learnt = digest.learn(&keys(0..FIRST_KEYS + 2 * SAME)).expect("there is room");
+        assert_eq!((learnt.0.len(), digest.bytes()), (2, FIRST_BYTES * 2));
+        assert_eq!(digest.learn(&keys(0..FIRST_KEYS)), digest.places(1));
+        digest.covers(2, learnt);
+        digest.forget_all_but(&HashSet::from([2]));
+        assert!(covers(&digest, 2));
+        digest.cover(3, &keys(FIRST_KEYS * 2..FIRST_KEYS * 5));
+        let known = keys(0..FIRST_KEYS + 2 * SAME);
+        assert_eq!(suspects(&digest, &known), known.len(), "what is in use stays");
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use deltalake_core::arrow::array::{AsArray, RecordBatch};
 use deltalake_core::arrow::datatypes::Int64Type;
@@ -23,8 +24,9 @@ use longshore_stages::ports::TableError;
 use object_store::ObjectStore;
 use uuid::Uuid;
 
-use super::cache::{Cache, Goes, KeyColumn};
-use super::digest::Digest;
+use super::cache::{Cache, KeyColumn};
+use super::compact::LOWEST_TIER;
+use super::digest::{Digest, Places};
 use super::fault::Fault;
 use super::file::{DataFile, FileIndex};
 use super::options::Options;
@@ -35,6 +37,8 @@ use super::shape::Shape;
 const READS: usize = 8;
 /// Footers that are read at a time.
 const FOOTERS: usize = 16;
+/// Look-ups for which a file is asked by itself before it is worth the reading of its keys.
+const ASKED_OFTEN: u64 = 16;
 /// Bytes of parsed footers kept.
 const FOOTER_MEMORY: usize = 8 << 20;
 
@@ -45,6 +49,8 @@ pub(crate) struct Lookup {
     store: Arc<dyn ObjectStore>,
     shape: Arc<Shape>,
     pub(crate) digest: Digest,
+    /// Look-ups that had to ask files by themselves, since one was last covered.
+    asked: AtomicU64,
     filter_memory: usize,
     filters: Cache<GroupId, Arc<Sbbf>>,
     keys: Cache<GroupId, Arc<KeyColumn>>,
@@ -104,25 +110,54 @@ impl Lookup {
             store,
             shape,
             digest: Digest::new(options.filter_memory - options.filter_memory / 16),
+            asked: AtomicU64::new(0),
             filter_memory: options.filter_memory,
-            filters: Cache::new(options.filter_memory, Goes::Latest),
-            keys: Cache::new(options.key_memory, Goes::Oldest),
-            footers: Cache::new(FOOTER_MEMORY, Goes::Oldest),
+            filters: Cache::new(options.filter_memory),
+            keys: Cache::new(options.key_memory),
+            footers: Cache::new(FOOTER_MEMORY),
         }
     }
 
-    /// Remembers all keys of a file that was just written: one row group after the other, sorted.
-    pub(crate) fn remember(&self, file: &DataFile, index: &FileIndex, keys: &[Key]) {
+    /// Remembers all keys of a file that was just written.
+    pub(crate) fn remember(&self, file: &DataFile, keys: &[Key]) {
         self.digest.cover(file.id, keys);
-        self.filters.limit(self.filter_memory.saturating_sub(self.digest.bytes()));
-        let mut rest = keys;
-        for (at, group) in index.groups.iter().enumerate() {
-            let (own, others) = rest.split_at(rest.len().min(usize::try_from(group.rows).unwrap_or(usize::MAX)));
-            rest = others;
-            let column = KeyColumn::new(own.to_vec(), self.shape.spec.key_sequence.is_some());
-            let bytes = column.bytes();
-            self.keys.put((file.id, at), Arc::new(column), bytes);
+        self.share_memory();
+    }
+
+    /// The largest file that look-ups ask by itself and need not, once they have asked often enough to pay for reading it.
+    pub(crate) fn worth_covering<'a>(&self, files: impl Iterator<Item = &'a Arc<DataFile>>) -> Option<Arc<DataFile>> {
+        if self.asked.load(Ordering::Relaxed) < ASKED_OFTEN {
+            return None;
         }
+        let lasting = files.filter(|file| file.rows.is_some_and(|rows| rows >= LOWEST_TIER)).collect::<Vec<_>>();
+        let covered = self.digest.ask(lasting.iter().map(|file| file.id), &[]).covered;
+        let others = lasting.into_iter().zip(covered).filter(|(_, covered)| !covered).map(|(file, _)| file);
+        let rows = |file: &Arc<DataFile>| usize::try_from(file.rows.unwrap_or(0)).unwrap_or(usize::MAX);
+        others.filter(|file| self.digest.has_room_for(rows(file))).max_by_key(|file| file.rows).cloned()
+    }
+
+    /// Adds keys that were read to the digest, if there is room for all; where they are.
+    pub(crate) fn learn(&self, keys: &[Key]) -> Option<Places> {
+        let places = self.digest.learn(keys);
+        self.share_memory();
+        places
+    }
+
+    /// The filters have the memory that the digest leaves.
+    fn share_memory(&self) {
+        self.filters.limit(self.filter_memory.saturating_sub(self.digest.bytes()));
+    }
+
+    /// Reads the keys of a file into the digest.
+    pub(crate) async fn cover(&self, file: &DataFile) -> Result<(), Fault> {
+        self.asked.store(0, Ordering::Relaxed);
+        let (index, mut places) = (file.index(&self.store, &self.shape).await?, Places::default());
+        for group in 0..index.groups.len() {
+            let Some(learnt) = self.learn(&self.read_keys(file, group).await?) else { return Ok(()) };
+            places = places.and(learnt);
+        }
+        self.digest.covers(file.id, places);
+        Ok(())
     }
 
     /// Forgets what belongs to no active file.
@@ -145,8 +180,10 @@ impl Lookup {
             if is_covered { covered.push(file) } else { others.push(file) }
         }
         let suspects = sorted.iter().zip(&answer.suspect).filter(|(_, suspect)| **suspect).map(|(key, _)| *key).collect();
-        let (all, suspects) = (self.search(&others, sorted).await?, self.search(&covered, suspects).await?);
-        Ok(keys.iter().map(|key| all.found(key) || suspects.found(key)).collect())
+        let first = self.search(&covered, suspects).await?;
+        sorted.retain(|key| !first.found(key));
+        let second = self.search(&others, sorted).await?;
+        Ok(keys.iter().map(|key| first.found(key) || second.found(key)).collect())
     }
 
     /// Asks each of the files.
@@ -177,8 +214,8 @@ impl Lookup {
         Ok(candidates)
     }
 
-    /// Looks into what is in memory; says whether it was enough. The keys of a file that was just written are there without a
-    /// filter; others were read since a filter let something pass, and are many, so that it is asked first again.
+    /// Looks into what is in memory; says whether it was enough. Keys are there since a filter let something pass, and are many,
+    /// so that it is asked first again.
     fn try_cached(&self, candidate: &Candidate, search: &mut Search<'_>) -> bool {
         let mut open = search.open(candidate);
         if let Some(filter) = self.filters.get(candidate.id()) {
@@ -217,19 +254,24 @@ impl Lookup {
         let bytes = read.map_err(|e| Fault::of(&format!("reading {path}"), &e))?;
         let filter = Sbbf::from_bytes(&bytes).map_err(|e| Fault::of(&format!("reading a filter of {path}"), &e))?;
         let filter = Arc::new(filter);
-        self.filters.limit(self.filter_memory.saturating_sub(self.digest.bytes()));
         self.filters.put(candidate.id(), filter.clone(), bytes.len() + 96);
         Ok(Some(filter))
     }
 
     async fn key_column(&self, candidate: &Candidate) -> Result<Arc<KeyColumn>, Fault> {
-        let file = &candidate.file;
+        let keys = self.read_keys(&candidate.file, candidate.group).await?;
+        let column = Arc::new(KeyColumn::new(keys, self.shape.spec.key_sequence.is_some()));
+        self.keys.put(candidate.id(), column.clone(), column.bytes());
+        Ok(column)
+    }
+
+    async fn read_keys(&self, file: &DataFile, group: usize) -> Result<Vec<Key>, Fault> {
         let failed = |e: &(dyn std::error::Error + 'static)| Fault::of(&format!("reading the keys of {}", file.path), e);
         let footer = self.footer(file).await?;
         let names = std::iter::once(self.shape.key_name()).chain(self.shape.sequence_name());
         let mask = ProjectionMask::columns(footer.parquet_schema(), names);
         let stream = ParquetRecordBatchStreamBuilder::new_with_metadata(file.reader(&self.store), footer)
-            .with_row_groups(vec![candidate.group])
+            .with_row_groups(vec![group])
             .with_projection(mask)
             .with_batch_size(super::file::ROW_GROUP_ROWS)
             .build()
@@ -239,9 +281,7 @@ impl Lookup {
         for batch in &batches {
             keys.extend(self.shape.keys_of(batch).map_err(|what| foreign_key(file, &what))?);
         }
-        let column = Arc::new(KeyColumn::new(keys, self.shape.spec.key_sequence.is_some()));
-        self.keys.put(candidate.id(), column.clone(), column.bytes());
-        Ok(column)
+        Ok(keys)
     }
 
     async fn footer(&self, file: &DataFile) -> Result<ArrowReaderMetadata, Fault> {

@@ -24,7 +24,7 @@ use object_store::buffered::BufWriter;
 use tokio::io::AsyncWriteExt;
 
 use super::Inner;
-use super::digest::Span;
+use super::digest::Places;
 use super::fault::Fault;
 use super::file::{DataFile, Drafted, FileIndex, ROW_GROUP_ROWS, new_path, properties};
 use super::shape::Shape;
@@ -52,7 +52,7 @@ struct Cursor {
 struct Merge<'a> {
     inner: &'a Inner,
     /// Where the digest has the keys of all rows so far; nothing where it has not.
-    span: Option<Span>,
+    places: Option<Places>,
     cursors: Vec<Cursor>,
     order: BinaryHeap<Reverse<(Key, usize)>>,
     /// The batches that the chosen rows are in.
@@ -87,7 +87,7 @@ fn failed(error: &(dyn std::error::Error + 'static)) -> Fault {
 }
 
 /// Writes the rows of all these files of one day into a new file, which nobody refers to yet; where the digest has its keys.
-pub(crate) async fn merge(inner: &Inner, files: &[Arc<DataFile>], day: i32) -> Result<(Drafted, Option<Span>), Fault> {
+pub(crate) async fn merge(inner: &Inner, files: &[Arc<DataFile>], day: i32) -> Result<(Drafted, Option<Places>), Fault> {
     let path = new_path(&inner.shape, day);
     let buffer = Buffer::default();
     let mut upload = BufWriter::with_capacity(inner.store.clone(), path.clone(), PART_BYTES).with_max_concurrency(1);
@@ -107,7 +107,7 @@ pub(crate) async fn merge(inner: &Inner, files: &[Arc<DataFile>], day: i32) -> R
     let rows = stats.rows() as u64;
     let file = DataFile::new(path, Some(day), bytes, Some(rows));
     file.set_index(FileIndex::of(&metadata, &inner.shape)?);
-    Ok((Drafted { file, stats: stats.json() }, merge.span))
+    Ok((Drafted { file, stats: stats.json() }, merge.places))
 }
 
 /// As the log states them.
@@ -127,15 +127,15 @@ async fn forward(buffer: &Buffer, upload: &mut BufWriter) -> Result<u64, Fault> 
 impl<'a> Merge<'a> {
     async fn open(inner: &'a Inner, files: &[Arc<DataFile>]) -> Result<Self, Fault> {
         let digest = &inner.lookup.digest;
-        let spans: Vec<Option<Span>> = files.iter().map(|file| digest.span(file.id)).collect();
-        let others = files.iter().zip(&spans).filter(|(_, span)| span.is_none()).map(|(file, _)| file);
+        let known: Vec<Option<Places>> = files.iter().map(|file| digest.places(file.id)).collect();
+        let others = files.iter().zip(&known).filter(|(_, places)| places.is_none()).map(|(file, _)| file);
         let all = rows_of(others).is_some_and(|rows| digest.has_room_for(rows));
-        let span = all.then(|| spans.iter().flatten().copied().fold(Span::NONE, Span::and));
+        let places = all.then(|| known.iter().flatten().cloned().fold(Places::default(), Places::and));
         let mut merge =
-            Merge { inner, span, cursors: Vec::new(), order: BinaryHeap::new(), batches: Vec::new(), chosen: Vec::new() };
-        for (file, span) in files.iter().zip(spans) {
+            Merge { inner, places, cursors: Vec::new(), order: BinaryHeap::new(), batches: Vec::new(), chosen: Vec::new() };
+        for (file, places) in files.iter().zip(known) {
             let stream = open_sorted(inner, file).await?;
-            merge.cursors.push(Cursor { stream, keys: Vec::new(), at: 0, slot: 0, covered: span.is_some() });
+            merge.cursors.push(Cursor { stream, keys: Vec::new(), at: 0, slot: 0, covered: places.is_some() });
             merge.refill(merge.cursors.len() - 1).await?;
         }
         Ok(merge)
@@ -172,8 +172,8 @@ impl<'a> Merge<'a> {
             };
             let keys = self.inner.shape.keys_of(&batch).map_err(|e| failed(&e))?;
             let Some(first) = keys.first() else { continue };
-            if let Some(span) = self.span.filter(|_| !cursor.covered) {
-                self.span = self.inner.lookup.digest.add(&keys).map(|added| added.and(span));
+            if let Some(places) = self.places.take_if(|_| !cursor.covered) {
+                self.places = self.inner.lookup.learn(&keys).map(|learnt| places.and(learnt));
             }
             self.order.push(Reverse((*first, index)));
             (cursor.keys, cursor.at, cursor.slot) = (keys, 0, self.batches.len());

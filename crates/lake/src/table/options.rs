@@ -23,7 +23,7 @@ pub struct Options {
     /// Bytes of filters kept in memory: as much as it needs for the one over the keys of many files, the rest for the Bloom
     /// filters of single files, of which what does not fit is read again.
     pub filter_memory: usize,
-    /// Bytes of decoded keys kept in memory: those of the latest commits, and of the row groups asked last.
+    /// Bytes of decoded keys kept in memory: those of the row groups asked last.
     pub key_memory: usize,
     /// Rows of the largest file that compaction still rewrites.
     pub compact_up_to_rows: u64,

@@ -1,8 +1,8 @@
 //! What keeps a table cheap while it grows: checkpoints, log clean-up, compaction and vacuum.
 //!
 //! *Owns*: when each is due, and the two background tasks that do them: one merges the small files, to which each
-//! commit adds, so that these stay few while the other merges large ones for seconds. `maintain` only looks and starts
-//! them, so appends never wait for more than one commit of each.
+//! commit adds, so that these stay few while the other merges large ones for seconds, and covers what look-ups still ask by
+//! itself (see `digest`). `maintain` only looks and starts them, so appends never wait for more than one commit of each.
 //! *Never deletes* anything younger than the retention: neither a file that an older version still names, nor one that
 //! nobody names yet.
 
@@ -21,7 +21,7 @@ use tokio::sync::MutexGuard;
 use tokio::task::JoinHandle;
 
 use super::compact::{Compacted, Zeal};
-use super::fault::table_error;
+use super::fault::{Fault, table_error};
 use super::options::Moment;
 use super::state::{State, is_hidden};
 use super::{ExactTable, Inner};
@@ -163,7 +163,7 @@ async fn ended(task: Task) -> Result<(), TableError> {
 #[derive(Debug, Clone, Copy)]
 struct Due {
     small: bool,
-    /// A large merge or a checkpoint.
+    /// A large merge, a checkpoint, or a file to cover.
     large: bool,
     vacuum: bool,
 }
@@ -184,7 +184,10 @@ impl Inner {
         let free = jobs.large.is_none();
         Some(Due {
             small: jobs.small.is_none() && self.compaction_due(&state, Zeal::Small),
-            large: free && (self.checkpoint_due(&state) || self.compaction_due(&state, Zeal::Large)),
+            large: free
+                && (self.checkpoint_due(&state)
+                    || self.compaction_due(&state, Zeal::Large)
+                    || self.lookup.worth_covering(state.files.values()).is_some()),
             vacuum: free && jobs.vacuumed.age(&self.options) > self.vacuum_period(),
         })
     }
@@ -206,7 +209,8 @@ impl Inner {
         self.compact(Zeal::Small).await.map(drop)
     }
 
-    /// Large merges are many in a row when there is much to do: a checkpoint waits for one of them at most.
+    /// Large merges are many in a row when there is much to do: a checkpoint waits for one of them at most. What look-ups
+    /// still ask by itself is covered when all else is done.
     async fn run(&self, vacuum: bool) -> Result<(), TableError> {
         let _turn = self.upkeep.lock().await;
         if vacuum {
@@ -217,9 +221,20 @@ impl Inner {
             if checkpoint {
                 self.checkpoint().await?;
             }
-            if self.compact_next(Zeal::Large).await?.is_none() {
+            if self.compact_next(Zeal::Large).await?.is_none() && !self.cover_next().await? {
                 return Ok(());
             }
+        }
+    }
+
+    /// Whether a file was covered.
+    async fn cover_next(&self) -> Result<bool, TableError> {
+        let Some(file) = self.lookup.worth_covering(self.state().await?.files.values()) else { return Ok(false) };
+        match self.lookup.cover(&file).await {
+            Ok(()) => Ok(true),
+            // It is no longer part of the table.
+            Err(Fault::Gone(_)) => Ok(false),
+            Err(fault) => Err(fault.into_table_error(&self.root.display())),
         }
     }
 
@@ -269,5 +284,65 @@ impl Inner {
         }
         self.root.sweep().await;
         Ok(done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::row::{Cell, Column, Key, Kind, Row, TableSpec};
+    use longshore_stages::ports::{Appended, Table};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::durable::DiskSync;
+    use crate::table::{Options, Root};
+
+    fn spec() -> TableSpec {
+        let column = |name: &str, kind| Column { name: name.into(), kind, nullable: false };
+        TableSpec {
+            name: "ids".into(),
+            columns: vec![column("id", Kind::Text), column("day", Kind::Date)],
+            key_id: 0,
+            key_sequence: None,
+            filtered: vec![0],
+            partition: 1,
+        }
+    }
+
+    fn rows(numbers: std::ops::Range<u64>) -> Vec<Row> {
+        let key = |n: u64| Key { id: Uuid::from_u64_pair(n.wrapping_mul(0x9E37_79B9_7F4A_7C15), n), sequence: 0 };
+        let row = |key: Key| Row { key, cells: vec![Cell::Text(key.id.to_string()), Cell::Date(20_780)] };
+        numbers.map(key).map(row).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn files_that_this_process_did_not_write_are_asked_by_themselves_for_a_while_only() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let open = async || {
+            let root = Root::local(directory.path(), DiskSync::Off).expect("a directory");
+            ExactTable::open(root, spec(), Options::default()).await.expect("a table")
+        };
+        let append = async |table: &ExactTable, rows: &[Row]| table.append(rows, &[]).await.expect("it goes in");
+        let earlier = open().await;
+        for from in [0, 2_000, 4_000] {
+            append(&earlier, &rows(from..from + 2_000)).await;
+        }
+        let table = open().await;
+        let uncovered = async || {
+            let files = table.inner.state().await.expect("it is there").list();
+            let covered = table.inner.lookup.digest.ask(files.iter().map(|file| file.id), &[]).covered;
+            covered.into_iter().filter(|covered| !covered).count()
+        };
+        assert_eq!(uncovered().await, 3);
+        for n in 10_000..10_200 {
+            assert_eq!(append(&table, &rows(n..n + 1)).await.added, 1);
+            table.maintain().await.expect("it goes well");
+            if uncovered().await == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        assert_eq!(uncovered().await, 0);
+        assert_eq!(append(&table, &rows(0..6_001)).await, Appended { added: 1, known: 6_000 });
     }
 }

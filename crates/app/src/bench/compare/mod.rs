@@ -60,7 +60,7 @@ pub(super) struct TurnsArgs {
     #[arg(long, value_name = "DIR", requires = "against")]
     target_dir: Option<PathBuf>,
     /// Brokers `host:port`, several with commas between [default: a broker of its own]
-    #[arg(long, value_name = "BROKERS", conflicts_with = "log", requires = "against")]
+    #[arg(long, value_name = "BROKERS", requires = "against")]
     brokers: Option<String>,
     /// The directory for files
     #[arg(long, value_name = "DIR", requires = "against")]

@@ -95,7 +95,9 @@ pub(in crate::report) fn configuration(report: &Report) -> Vec<String> {
         }
     }
     let sizes = groups.iter().map(|(said, names)| format!("Consumer Group Size: {said} ({})", names.join(", ")));
-    let values = settings.values.iter().map(|(name, value)| format!("{name}: {value}"));
+    let (batches, others): (Vec<_>, Vec<_>) = settings.values.iter().partition(|(name, _)| *name == "batch sizes");
+    let batches = batches.into_iter().map(|(_, value)| format!("Batch Sizes: {value}"));
+    let values = others.into_iter().map(|(name, value)| format!("{name}: {value}"));
     let mut lines = vec![
         format!("Tier: {}", tier(report.tier)),
         format!("Log: {}; brokers: {brokers}", settings.log),
@@ -104,8 +106,7 @@ pub(in crate::report) fn configuration(report: &Report) -> Vec<String> {
         format!("Store: {}", settings.store),
         format!("Tables: {}", settings.tables),
     ];
-    lines.extend(sizes);
-    lines.extend(values);
+    lines.extend(sizes.chain(batches).chain(values));
     lines
 }
 

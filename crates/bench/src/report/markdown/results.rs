@@ -3,7 +3,7 @@
 use super::tier;
 use crate::analysis::steps;
 use crate::figures::{Unit, number};
-use crate::model::{Asker, Benchmark, Target};
+use crate::model::{Asker, Benchmark, Distribution, Target};
 use crate::report::Told;
 use crate::report::catalogue::{Block, CHAPTERS, Line, block};
 use crate::report::escape::{block as fenced, code, markdown as text, sentence};
@@ -70,6 +70,7 @@ fn measured(told: &Told<'_>, one: &Benchmark, heading: &str, lines: &[Line]) -> 
     }));
     parts.push(format!("**Ledger**: {}", text(&ledger(one))));
     parts.extend(inconclusive(one));
+    parts.extend(table_of_stages(one));
     parts.extend(table_of_roles(one));
     parts.join("\n\n")
 }
@@ -77,6 +78,22 @@ fn measured(told: &Told<'_>, one: &Benchmark, heading: &str, lines: &[Line]) -> 
 fn inconclusive(one: &Benchmark) -> Option<String> {
     let each: Vec<&str> = one.repeats.iter().flat_map(|repeat| repeat.inconclusive.iter().map(String::as_str)).collect();
     (!each.is_empty()).then(|| format!("**Inconclusive**: {}", text(&each.join("; "))))
+}
+
+/// The time that messages spent in each stage, in the order in which they come through.
+fn table_of_stages(one: &Benchmark) -> Option<String> {
+    let row = |stage: &&str| {
+        let of = |figure: fn(&Distribution) -> Option<f64>| {
+            let spread = over(one, |repeat| repeat.stage_latency.get(*stage).and_then(figure));
+            spread.map(|spread| Unit::Seconds.show(spread.median))
+        };
+        let figures = [of(|seen| Some(seen.mean_s)), of(|seen| seen.at(0.5)), of(|seen| seen.at(0.95)), of(|seen| seen.at(0.99))];
+        let figures = figures.into_iter().collect::<Option<Vec<_>>>()?;
+        Some(format!("| {stage} | {} |", figures.join(" | ")))
+    };
+    let rows: Vec<String> = ["send", "ingest", "download", "record"].iter().filter_map(row).collect();
+    let head = "| Stage | Mean | p50 | p95 | p99 |\n|---|---|---|---|---|";
+    (!rows.is_empty()).then(|| format!("{head}\n{}", rows.join("\n")))
 }
 
 fn table_of_roles(one: &Benchmark) -> Option<String> {

@@ -57,12 +57,12 @@ async fn scaled_to(context: &Context<'_>, spec: &Spec, count: u32) -> Result<Rep
     let Some((topic, counter)) = stage::output(&session, &look, Role::Download) else {
         return Err(Failure::Late("download puts nothing out".to_owned()));
     };
-    session.warm_up_into(spec, &counter).await?;
+    session.warm_up_into(spec, &counter, Role::Download).await?;
     session.settled(count).await?;
     let warm_up_s = seconds(since);
     let messages = scaled(spec.load.messages, scale(spec, context.options)) * u64::from(count);
     let sent = stage::alone(&mut session, spec, messages).await?;
-    session.records(&counter, WARM_UP + sent.generator.sent).await?;
+    session.records(&counter, WARM_UP + sent.generator.sent, Role::Download).await?;
     session.sampler.finish();
     let ends = stage::appended(&look, &topic).await?;
     let mut course = course(&session, warm_up_s, sent, ends.last().copied().unwrap_or(0)).await?;

@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::ledger::Phase;
 use crate::look::{Counter, Look};
 use crate::model::Repeat;
-use crate::run::session::{Session, WARM_UP};
+use crate::run::session::{Session, WARM_UP, forget_topics};
 use crate::run::{Context, metrics};
 use crate::suite::{Role, Spec, find, scaled};
 
@@ -22,10 +22,10 @@ pub(super) async fn run(context: &Context<'_>, spec: &Spec, role: Role) -> Resul
     let look = session.look()?;
     match output(&session, &look, role) {
         Some((topic, counter)) => {
-            session.warm_up_into(spec, &counter).await?;
+            session.warm_up_into(spec, &counter, role).await?;
             let warm_up_s = seconds(since);
             let sent = alone(&mut session, spec, messages(spec, context.options)).await?;
-            session.records(&counter, WARM_UP + sent.generator.sent - lost(context)).await?;
+            session.records(&counter, WARM_UP + sent.generator.sent, role).await?;
             session.sampler.finish();
             let (inputs, outputs) = (appended(&look, &input(&session, role)).await?, appended(&look, &topic).await?);
             let mut course = course(&session, warm_up_s, sent, outputs.last().copied().unwrap_or(0)).await?;
@@ -61,9 +61,9 @@ pub(in crate::run) async fn wake(context: &Context<'_>) -> Result<(), Failure> {
     let plan = session.plan(spec, "w", count, None)?;
     let sending = session.send(plan, Phase::WarmUp)?;
     session.sent(sending).await?;
-    session.records(&counter, count).await?;
+    session.records(&counter, count, Role::Ingest).await?;
     session.stop_workers().await;
-    session.forget_topics().await;
+    forget_topics(&session.world.log, session.world.source()).await;
     Ok(())
 }
 
@@ -97,9 +97,4 @@ pub(super) async fn alone(session: &mut Session<'_>, spec: &Spec, count: u64) ->
     session.origin.reset().await?;
     let sending = session.send(plan, Phase::Measured)?;
     session.sent(sending).await
-}
-
-/// Messages that a test of the suite counts and does not send.
-fn lost(context: &Context<'_>) -> u64 {
-    u64::from(context.options.fault == Some(crate::run::fault::Fault::LoseEvent))
 }

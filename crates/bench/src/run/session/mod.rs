@@ -22,7 +22,7 @@ use crate::failure::Failure;
 use crate::follow::{Follow, Objects, RowCounter};
 use crate::generator::{GeneratorPlan, Kind, Load, Target};
 use crate::ledger::{Part, Phase};
-use crate::look::{Counter, Look};
+use crate::look::{self, Counter, Look};
 use crate::model::{Generator, Ledger};
 use crate::process::{Signal, Worker};
 use crate::sampler::{Progress, Sampler, Watched};
@@ -284,11 +284,11 @@ impl<'a> Session<'a> {
     }
 
     /// The same for one stage that works alone: until this topic has so many records.
-    pub(super) async fn warm_up_into(&mut self, spec: &Spec, counter: &Counter) -> Result<(), Failure> {
+    pub(super) async fn warm_up_into(&mut self, spec: &Spec, counter: &Counter, of: Role) -> Result<(), Failure> {
         let plan = self.plan(spec, "w", WARM_UP, None)?;
         let sending = self.send(plan, Phase::WarmUp)?;
         self.sent(sending).await?;
-        self.records(counter, WARM_UP).await
+        self.records(counter, WARM_UP, of).await
     }
 
     /// The measured part begins, whatever is sent.
@@ -316,7 +316,7 @@ impl<'a> Session<'a> {
             let seen = |session: &Session<'_>| Ok(session.follow.accounts(|accounts| accounts.ledger().doubled > 0));
             self.wait("the doubled rows to be seen", seen).await?;
         }
-        self.forget_topics().await;
+        let (log, source) = (self.world.log.clone(), self.world.source().to_owned());
         let (files, tables) = (self.world.files.clone(), self.world.tables.clone());
         let compare = super::metrics::has_objects(of) && self.objects == Objects::Stay;
         let mut accounts = self.follow.close()?;
@@ -328,16 +328,20 @@ impl<'a> Session<'a> {
             Ok::<_, Failure>(accounts.ledger())
         };
         let joined = tokio::task::spawn_blocking(accounted).await;
-        joined.unwrap_or_else(|error| Err(Failure::Late(format!("the accounts could not be made: {error}"))))
-    }
-
-    /// Deletes the run's topics: a broker is slower the more partitions it has, and others' brokers are to stay as they were.
-    pub(super) async fn forget_topics(&self) {
-        if let (LogAt::Kafka(brokers), Ok(look)) = (&self.world.log, self.look())
-            && let Err(error) = look.delete_topics(brokers).await
-        {
-            tracing::warn!("the topics of {} stay: {error}", self.world.source());
+        let ledger = joined.unwrap_or_else(|error| Err(Failure::Late(format!("the accounts could not be made: {error}"))))?;
+        if ledger.holds() {
+            forget_topics(&log, &source).await;
         }
+        Ok(ledger)
+    }
+}
+
+/// Deletes the topics and groups of a run.
+pub(super) async fn forget_topics(log: &LogAt, source: &str) {
+    if let LogAt::Kafka(brokers) = log
+        && let Err(error) = look::forget(brokers, &format!("{source}.")).await
+    {
+        tracing::warn!("the topics of {source} stay: {error}");
     }
 }
 
