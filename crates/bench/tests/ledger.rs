@@ -221,14 +221,17 @@ async fn a_sample_of_the_objects_keeps_to_its_bytes() {
 async fn objects_that_are_right_go_as_their_rows_are_seen() {
     let dir = tempdir().unwrap();
     let plan = plan(Kind::Events, 100);
-    let (table, store) = (dir.path().join("xact_attachments"), dir.path().join("files"));
+    let store = dir.path().join("files");
     lake(dir.path(), &plan).await;
     let object = |number: usize| store.join(stored(&all(&plan)[number]).blob_path);
     fs::remove_file(object(3)).unwrap();
     fs::write(object(4), "other bytes").unwrap();
     fs::write(store.join("another"), "nobody's").unwrap();
-    let follow = Follow::start(table, dir.path().join("none"), Objects::Go(store.clone())).unwrap();
+    // The table comes when the rows are expected.
+    let table = dir.path().join("followed");
+    let follow = Follow::start(table.clone(), dir.path().join("none"), Objects::Go(store.clone())).unwrap();
     follow.expect(Load::new(&plan).unwrap(), Phase::Measured);
+    fs::rename(dir.path().join("xact_attachments"), table).unwrap();
     let limit = Instant::now() + Duration::from_secs(20);
     while follow.counter().rows() < 100 {
         assert!(Instant::now() < limit, "{:?}", follow.check());

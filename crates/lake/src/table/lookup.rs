@@ -180,6 +180,7 @@ impl Lookup {
             if is_covered { covered.push(file) } else { others.push(file) }
         }
         let suspects = sorted.iter().zip(&answer.suspect).filter(|(_, suspect)| **suspect).map(|(key, _)| *key).collect();
+        self.asked.fetch_add(u64::from(!others.is_empty()), Ordering::Relaxed);
         let first = self.search(&covered, suspects).await?;
         sorted.retain(|key| !first.found(key));
         let second = self.search(&others, sorted).await?;
