@@ -18,7 +18,10 @@ fn limit(rate_per_s: Option<f64>, busy: f64, cpu_of_download: f64, lag: impl Fn(
     let mut one = benchmark("b");
     one.load.rate_per_s = rate_per_s;
     let mut run = full_repeat(&[("throughput_per_s", 3_000.0)], 3_000.0, busy, lag);
-    run.processes.iter_mut().filter(|p| p.role == "download").for_each(|p| p.cpu_mean = cpu_of_download);
+    run.processes
+        .iter_mut()
+        .filter(|p| p.role == "download")
+        .for_each(|p| (p.cpu_mean, p.cpu_s) = (cpu_of_download, cpu_of_download * 20.0));
     one.repeats.push(run);
     analysed(&report_of(vec![one])).limit_of("b").unwrap().clone()
 }

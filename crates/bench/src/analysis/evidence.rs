@@ -61,7 +61,8 @@ impl<'a> Evidence<'a> {
                 .filter(|(stage, _)| works(benchmark, stage))
                 .collect(),
             busy: over(&|repeat| by_role(repeat, |one| one.worker, f64::max, |one| taken(repeat, one, short))),
-            cores_taken: over(&|repeat| by_role(repeat, |_| true, |a, b| a + b, |one| taken(repeat, one, short))),
+            // Runs that were put together have each process once for each, so that only their time as a whole divides it.
+            cores_taken: over(&|repeat| by_role(repeat, |_| true, |a, b| a + b, |one| taken(repeat, one, true))),
             cpu_s_per_1000: over(&|repeat| by_role(repeat, |one| one.worker, |a, b| a + b, |one| one.cpu_s * 1_000.0 / messages)),
             helpers,
             machine_busy: median(benchmark.repeats.iter().filter(seen).filter_map(machine_busy).collect()),
