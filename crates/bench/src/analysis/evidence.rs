@@ -60,9 +60,11 @@ impl<'a> Evidence<'a> {
                 .into_iter()
                 .filter(|(stage, _)| works(benchmark, stage))
                 .collect(),
-            busy: over(&|repeat| by_role(repeat, |one| one.worker, f64::max, |one| taken(repeat, one, short))),
+            busy: over(&|repeat| {
+                by_role(repeat, |one| one.worker, f64::max, |one| if short { by_time(repeat, one) } else { one.cpu_mean })
+            }),
             // Runs that were put together have each process once for each, so that only their time as a whole divides it.
-            cores_taken: over(&|repeat| by_role(repeat, |_| true, |a, b| a + b, |one| taken(repeat, one, true))),
+            cores_taken: over(&|repeat| by_role(repeat, |_| true, |a, b| a + b, |one| by_time(repeat, one))),
             cpu_s_per_1000: over(&|repeat| by_role(repeat, |one| one.worker, |a, b| a + b, |one| one.cpu_s * 1_000.0 / messages)),
             helpers,
             machine_busy: median(benchmark.repeats.iter().filter(seen).filter_map(machine_busy).collect()),
@@ -130,10 +132,9 @@ fn works(benchmark: &Benchmark, stage: &str) -> bool {
     (sampled.is_empty() && benchmark.workers.is_empty()) || is_one(stage) || is_one("all")
 }
 
-/// The share of a core that a process took, on average. Of a short run, what it took in all by the time of the measured
-/// part: before and after it had nothing to do.
-fn taken(repeat: &Repeat, process: &Process, short: bool) -> f64 {
-    if short && repeat.duration_s > 0.0 { process.cpu_s / repeat.duration_s } else { process.cpu_mean }
+/// What a process took of a core in all, by the time of the measured part: before and after it had nothing to do.
+fn by_time(repeat: &Repeat, process: &Process) -> f64 {
+    if repeat.duration_s > 0.0 { process.cpu_s / repeat.duration_s } else { process.cpu_mean }
 }
 
 fn machine_busy(repeat: &Repeat) -> Option<f64> {

@@ -112,9 +112,9 @@ impl Digest {
     /// Whether so many keys could be added.
     pub(crate) fn has_room_for(&self, keys: usize) -> bool {
         let inner = self.lock();
-        let used: usize = inner.blocks.iter().filter(|block| inner.needs(block)).map(Block::bytes).sum();
+        let used: usize = inner.blocks.iter().filter(|block| block.is_needed(&inner.covered)).map(Block::bytes).sum();
         let free = self.budget.saturating_sub(used) / FIRST_BYTES * FIRST_BUCKETS;
-        keys <= keys_of(free) + inner.blocks.last().filter(|last| inner.needs(last)).map_or(0, Block::room)
+        keys <= keys_of(free) + inner.blocks.last().filter(|last| last.is_needed(&inner.covered)).map_or(0, Block::room)
     }
 
     /// Where the keys of the file are, if it is covered.
@@ -147,11 +147,6 @@ impl Inner {
         self.blocks.iter().map(Block::bytes).sum()
     }
 
-    /// Whether a covered file has keys in it.
-    fn needs(&self, block: &Block) -> bool {
-        self.covered.values().any(|places| places.0.contains(&block.number))
-    }
-
     /// The block that has it now.
     fn add(&mut self, mark: Mark, budget: usize) -> Option<u64> {
         if self.blocks.last().is_none_or(|last| last.room() == 0) {
@@ -167,7 +162,7 @@ impl Inner {
         let mut free = budget.saturating_sub(self.bytes());
         if free < FIRST_BYTES {
             let Inner { blocks, covered, .. } = self;
-            blocks.retain(|block| covered.values().any(|places| places.0.contains(&block.number)));
+            blocks.retain(|block| block.is_needed(covered));
             free = budget.saturating_sub(self.bytes());
         }
         let most = (free / BUCKET_BYTES).checked_ilog2().map_or(0, |log| 1 << log);
@@ -190,7 +185,7 @@ const FIRST_BYTES: usize = FIRST_BUCKETS * BUCKET_BYTES;
 const FREE: Fingerprint = [0; 3];
 
 /// How many keys so many buckets take before pushing gets long: of 40 places in 10, 37.
-fn keys_of(buckets: usize) -> usize {
+const fn keys_of(buckets: usize) -> usize {
     buckets * 37 / 10
 }
 
@@ -226,6 +221,11 @@ impl Block {
 
     fn bytes(&self) -> usize {
         self.buckets.len() * BUCKET_BYTES
+    }
+
+    /// Whether one of the files has keys in it.
+    fn is_needed(&self, covered: &HashMap<u64, Places>) -> bool {
+        covered.values().any(|places| places.0.contains(&self.number))
     }
 
     /// How many more keys it takes.
@@ -276,7 +276,7 @@ mod tests {
 
     use super::*;
 
-    const FIRST_KEYS: u64 = (FIRST_BUCKETS * 37 / 10) as u64;
+    const FIRST_KEYS: u64 = keys_of(FIRST_BUCKETS) as u64;
     /// Fingerprints that two keys may have in common, by chance.
     const SAME: u64 = 5;
 
