@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use longshore_core::time;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::broker::Broker;
 use crate::failure::Failure;
@@ -173,14 +174,7 @@ pub async fn run(options: &Options, news: &dyn News, stop: &CancellationToken) -
         (None, None) => LogAt::Embedded,
     };
     let places = Places { work: out.join(WORK), store, tables, log };
-    let context = Context {
-        options,
-        broker_pid: broker.as_ref().map(Broker::pid),
-        news,
-        id: format!("bench-{}", time::format(now_us()).replace([':', '-', '.'], "").to_lowercase()),
-        next: Cell::new(0),
-        places,
-    };
+    let context = Context { options, broker_pid: broker.as_ref().map(Broker::pid), news, id: id(), next: Cell::new(0), places };
     let (store, tables) = (context.places.store.clone(), context.places.tables.clone());
     let mut leftovers = Leftovers { store, tables, id: context.id.clone(), evidence: false };
     let mut report = begun(&context);
@@ -346,6 +340,13 @@ fn write(report: &Report, out: &Path) -> Result<(), Failure> {
     std::fs::rename(&fresh, &path).map_err(failed())
 }
 
+/// What the names of all that is a suite's own begin with: nobody else has it, though others begin at the same moment on the
+/// same brokers.
+fn id() -> String {
+    let now = time::format(now_us()).replace([':', '-', '.'], "").to_lowercase();
+    format!("bench-{now}-{:05x}", Uuid::new_v4().as_u128() >> 108)
+}
+
 /// Microseconds since 1970.
 pub(crate) fn now_us() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
@@ -367,5 +368,17 @@ pub(crate) fn nothing(why: String) -> Repeat {
         generator: None,
         ledger: Default::default(),
         inconclusive: vec![why],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suites_that_begin_at_the_same_moment_have_different_names() {
+        let names: std::collections::BTreeSet<String> = (0..100).map(|_| id()).collect();
+        assert!(names.len() >= 99, "of a million, two among a hundred are the same once in two hundred: {names:?}");
+        assert!(names.iter().all(|name| name.starts_with("bench-20") && name.len() == 31), "{names:?}");
     }
 }

@@ -53,7 +53,7 @@ pub(crate) struct Session<'a> {
     run: String,
     /// Whether the measured part has begun.
     begun: bool,
-    /// What workers said that did not end well when asked.
+    /// What was seen to go wrong, beside what the accounts say.
     pub(super) complaints: Vec<String>,
 }
 
@@ -291,6 +291,12 @@ impl<'a> Session<'a> {
         self.records(counter, WARM_UP, of).await
     }
 
+    /// Says at once what was seen to go wrong, and keeps it for the report.
+    pub(super) fn complain(&mut self, what: String) {
+        self.context.news.progress(&format!("  {what}"));
+        self.complaints.push(what);
+    }
+
     /// The measured part begins, whatever is sent.
     pub(super) fn begin(&mut self) {
         self.begun = true;
@@ -302,7 +308,7 @@ impl<'a> Session<'a> {
         self.workers.iter().for_each(|worker| worker.signal(Signal::TERM));
         for worker in std::mem::take(&mut self.workers) {
             if let Err(failure) = worker.ended().await {
-                self.complaints.push(failure.to_string());
+                self.complain(failure.to_string());
             }
         }
     }

@@ -37,12 +37,12 @@ impl Session<'_> {
             }
             if idle >= LOOKS {
                 let held = self.held().await?;
-                self.complaints.push(format!("all stages were done, with {rows} rows; the topics hold {held}"));
+                self.complain(format!("all stages were done, with {rows} rows; the topics hold {held}"));
                 return Ok(());
             }
             if quiet > PATIENCE {
                 // What is missing is the ledger's to say.
-                self.complaints.push(format!("no row came for {} s, after {rows}", PATIENCE.as_secs()));
+                self.complain(format!("no row came for {} s, after {rows}", PATIENCE.as_secs()));
                 return Ok(());
             }
         }
@@ -84,7 +84,7 @@ impl Session<'_> {
                 idle = if self.has_done(of).await { idle + 1 } else { 0 };
             }
             if idle >= LOOKS || quiet > PATIENCE {
-                self.complaints.push(format!("{} put out {now} of {count} messages, and no more", of.name()));
+                self.complain(format!("{} put out {now} of {count} messages, and no more", of.name()));
                 return Ok(());
             }
             check(&mut self.workers, &self.follow)?;
