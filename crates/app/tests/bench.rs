@@ -213,6 +213,8 @@ fn ctrl_c_leaves_a_valid_report_and_no_process() {
     let bench = Bench::new();
     let child = under_way(&bench, &["--brokers", shared().address()]);
     assert!(!bench.on_the_broker().is_empty());
+    let second = bench.run(&["end_to_end_latency"]);
+    assert!(second.code == Some(1) && second.stderr.contains("another suite works in"), "{second:?}");
     signal(&child, Signal::INT);
     assert_eq!(ended(child), Some(1), "it was not done");
     let report = bench.report();

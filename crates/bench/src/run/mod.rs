@@ -16,6 +16,7 @@ mod metrics;
 mod session;
 
 use std::cell::Cell;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -160,6 +161,7 @@ pub async fn run(options: &Options, news: &dyn News, stop: &CancellationToken) -
     fault::check(options.fault)?;
     let work = options.out.join(WORK);
     std::fs::create_dir_all(&work).map_err(Failure::io(format!("cannot make {}", work.display())))?;
+    let _ours = hold(&work)?;
     let out = options.out.canonicalize().map_err(Failure::io(format!("cannot find {}", options.out.display())))?;
     let (store, tables) =
         (directory(&out, options.store.as_deref(), "files")?, directory(&out, options.tables.as_deref(), "tables")?);
@@ -197,6 +199,19 @@ pub async fn run(options: &Options, news: &dyn News, stop: &CancellationToken) -
         return Err(failure);
     }
     Ok((report, leftovers))
+}
+
+/// Keeps other suites out of a directory until this is dropped: they would write over each other's report.
+fn hold(work: &Path) -> Result<File, Failure> {
+    let failed = |source| Failure::Io { doing: format!("cannot lock {}", work.display()), source };
+    let directory = File::open(work).map_err(failed)?;
+    match directory.try_lock() {
+        Ok(()) => Ok(directory),
+        Err(TryLockError::WouldBlock) => {
+            Err(Failure::Missing(format!("another suite works in {}: name another directory with --out", work.display())))
+        }
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
 }
 
 /// The benchmarks that are asked for, in the order of the suite.
