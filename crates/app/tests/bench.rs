@@ -227,6 +227,21 @@ fn ctrl_c_leaves_a_valid_report_and_no_process() {
 }
 
 #[test]
+fn ctrl_c_while_the_broker_starts_leaves_a_valid_report_too() {
+    let bench = Bench::new();
+    let mut child = bench.command(&["end_to_end_latency"]).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    said.find(|line| line == "Starting a Kafka broker").unwrap();
+    signal(&child, Signal::INT);
+    assert_eq!(ended(child), Some(1), "it was not done");
+    assert!(said.any(|line| line.contains("interrupted")));
+    let report = bench.report();
+    assert!(!report.complete && report.benchmarks.is_empty() && report.settings.own_broker, "{report:?}");
+    assert!(std::fs::read_to_string(bench.out().join("report.md")).unwrap().contains("the run did not come to its end"));
+    bench.is_left_alone();
+}
+
+#[test]
 fn a_killed_suite_leaves_no_process() {
     let bench = Bench::new();
     // Workers whose broker went with the suite would end by themselves.

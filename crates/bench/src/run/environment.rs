@@ -43,7 +43,7 @@ fn versions(context: &Context<'_>) -> BTreeMap<String, String> {
         ("build".to_owned(), if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned()),
     ]);
     if context.options.log == LogKind::Kafka {
-        let kafka = if context.broker_pid.is_some() { broker::version() } else { "unknown" };
+        let kafka = if context.options.own_broker() { broker::version() } else { "unknown" };
         versions.insert("kafka".to_owned(), kafka.to_owned());
         versions.insert("librdkafka".to_owned(), rdkafka::util::get_rdkafka_version().1);
     }
@@ -70,8 +70,8 @@ pub(super) fn settings(context: &Context<'_>) -> Settings {
     ];
     Settings {
         log: log.to_owned(),
-        own_broker: context.broker_pid.is_some(),
-        brokers,
+        own_broker: context.options.own_broker(),
+        brokers: brokers.filter(|brokers| !brokers.is_empty()),
         store: context.places.store.display().to_string(),
         tables: context.places.tables.display().to_string(),
         partitions: if kafka { 12 } else { 1 },

@@ -69,6 +69,13 @@ pub struct Options {
     pub fault: Option<Fault>,
 }
 
+impl Options {
+    /// Whether the suite starts a broker.
+    fn own_broker(&self) -> bool {
+        self.log == LogKind::Kafka && self.brokers.is_none()
+    }
+}
+
 /// The log between the stages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogKind {
@@ -170,10 +177,12 @@ pub async fn run(options: &Options, news: &dyn News, stop: &CancellationToken) -
         news.progress("Loads are scaled down in the tier fast; --tier full has them whole");
     }
     let mut broker = broker(options, &out.join(WORK), news, stop).await?;
-    let log = match (&options.brokers, &broker) {
-        (Some(brokers), _) => LogAt::Kafka(brokers.clone()),
-        (None, Some(broker)) => LogAt::Kafka(broker.address().to_owned()),
-        (None, None) => LogAt::Embedded,
+    let log = match options.log {
+        LogKind::Embedded => LogAt::Embedded,
+        // Stopped before there was a broker, nothing runs on it.
+        LogKind::Kafka => {
+            LogAt::Kafka(options.brokers.as_deref().or(broker.as_ref().map(Broker::address)).unwrap_or_default().to_owned())
+        }
     };
     let places = Places { work: out.join(WORK), store, tables, log };
     let context = Context { options, broker_pid: broker.as_ref().map(Broker::pid), news, id: id(), next: Cell::new(0), places };
@@ -249,15 +258,16 @@ fn directory(out: &Path, named: Option<&str>, name: &str) -> Result<PathBuf, Fai
     path.canonicalize().map_err(failed())
 }
 
+/// A broker of the suite's own, where it needs one; none when it is stopped before.
 async fn broker(options: &Options, work: &Path, news: &dyn News, stop: &CancellationToken) -> Result<Option<Broker>, Failure> {
-    if options.log == LogKind::Embedded || options.brokers.is_some() {
+    if !options.own_broker() {
         return Ok(None);
     }
     news.progress("Starting a Kafka broker");
     let directory = work.join("kafka");
     tokio::select! {
         broker = Broker::start(&directory) => broker.map(Some),
-        () = stop.cancelled() => Err(Failure::Late("stopped before anything was measured".to_owned())),
+        () = stop.cancelled() => Ok(None),
     }
 }
 
@@ -284,6 +294,9 @@ async fn all(
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
     write(report, &context.options.out)?;
+    if stop.is_cancelled() {
+        return Ok(());
+    }
     if context.broker_pid.is_some() {
         context.news.progress("Letting the broker warm up");
         tokio::select! {

@@ -18,6 +18,9 @@ use crate::bench::run::{Told, failed, stamped};
 use crate::fetch::{Stop, raise_open_files};
 use crate::voice::Voice;
 
+/// The side of the other program.
+const BASE: &str = "base";
+
 /// A side of the comparison.
 struct Side {
     name: &'static str,
@@ -36,7 +39,7 @@ pub(super) async fn compared(against: &str, names: &[String], args: &TurnsArgs) 
     let out = out.canonicalize().with_context(|| out.display().to_string())?;
     let this = std::env::current_exe().context("cannot find out what program this is")?;
     let base = other::program(against, &out, args.target_dir.as_deref(), voice, &stop).await?;
-    let mut sides = [Side::of("base", base).await?, Side::of("new", this.clone()).await?];
+    let mut sides = [Side::of(BASE, base).await?, Side::of("new", this.clone()).await?];
     for round in 1..=args.rounds {
         for side in &mut sides {
             let options = options(names, args, &this, &side.program, out.join(format!("round-{round}-{}", side.name)));
@@ -68,7 +71,7 @@ fn options(names: &[String], args: &TurnsArgs, this: &Path, tested: &Path, out: 
         tables: args.tables.clone(),
         log: args.log.into(),
         repeats: Some(1),
-        soak: std::time::Duration::from_secs(3_600),
+        soak: args.soak,
         binary: Binary { harness: this.to_owned(), tested: tested.to_owned() },
         command: std::env::args().collect(),
         scale: args.scale,
@@ -85,7 +88,12 @@ impl Side {
     /// The report of all rounds, written below a directory of its name.
     fn whole(self, out: &Path) -> Result<Report> {
         let mut whole = merged(self.rounds).context("no round was run")?;
-        whole.environment.versions.insert("longshore".to_owned(), self.version);
+        let versions = &mut whole.environment.versions;
+        versions.insert("longshore".to_owned(), self.version);
+        if self.name == BASE {
+            // What it was built with, it does not say.
+            versions.retain(|name, _| name != "rustc" && name != "librdkafka");
+        }
         report::write(&whole, &out.join(self.name))?;
         Ok(whole)
     }

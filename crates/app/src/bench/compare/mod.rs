@@ -7,6 +7,7 @@ mod against;
 mod other;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
@@ -14,6 +15,7 @@ use longshore_bench::compare::{Change, Compared, Comparison, Difference, Metric,
 use longshore_bench::report;
 
 use super::{LogName, TierName};
+use crate::settings::parse_duration;
 use crate::{exit, render};
 
 /// `longshore bench compare`
@@ -53,6 +55,9 @@ pub(super) struct TurnsArgs {
     /// How often each side runs: other, this, other, this, …
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100), requires = "against")]
     rounds: u32,
+    /// How long the soak lasts
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_duration, requires = "against")]
+    soak: Duration,
     /// The directory for the reports of both sides and all that is made meanwhile [default: ./bench-compare-<time>]
     #[arg(long, value_name = "DIR", requires = "against")]
     out: Option<PathBuf>,
