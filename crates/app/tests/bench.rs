@@ -90,6 +90,18 @@ impl Bench {
         lines.filter(|line| line.contains(root)).collect()
     }
 
+    /// The processes of this directory whose command has this in it.
+    fn pids(&self, with: &str) -> Vec<rustix::process::Pid> {
+        let root = self.root.path().to_str().unwrap();
+        let entries = std::fs::read_dir("/proc").unwrap().flatten();
+        let pids = entries.filter_map(|entry| {
+            let line = String::from_utf8_lossy(&std::fs::read(entry.path().join("cmdline")).ok()?).replace('\0', " ");
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            (line.contains(root) && line.contains(with)).then(|| rustix::process::Pid::from_raw(pid)).flatten()
+        });
+        pids.collect()
+    }
+
     /// Nothing that was started in this directory runs any more, or soon.
     fn is_left_alone(&self) {
         let until = Instant::now() + Duration::from_secs(15);
@@ -250,6 +262,30 @@ fn a_killed_suite_leaves_no_process() {
     child.wait().unwrap();
     bench.is_left_alone();
     assert!(!bench.report().complete, "what was measured before is there");
+}
+
+#[test]
+fn brokers_that_do_not_answer_are_named_before_anything_is_measured() {
+    let bench = Bench::new();
+    let finished = finish(bench.command(&["end_to_end_latency", "--brokers", "127.0.0.1:1"]));
+    assert!(finished.code == Some(1) && finished.stderr.contains("Kafka does not answer at 127.0.0.1:1"), "{finished:?}");
+    assert!(!bench.out().join("report.json").exists());
+}
+
+#[test]
+fn a_worker_that_dies_fails_its_benchmark_and_its_data_stay() {
+    let bench = Bench::new();
+    let child = under_way(&bench, &["--brokers", shared().address()]);
+    let record = bench.pids(" --role record");
+    record.iter().for_each(|pid| rustix::process::kill_process(*pid, Signal::KILL).unwrap());
+    assert_eq!(ended(child), Some(3));
+    let report = bench.report();
+    let judged = judge(&report);
+    assert_eq!(judged.verdict, Verdict::Fail, "{judged:?}");
+    let last = judged.benchmarks.last().unwrap();
+    assert!(last.name == "end_to_end_latency" && last.why[0].contains("record-1 ended unasked"), "{judged:?}");
+    assert!(bench.has_files(), "they show what happened");
+    bench.is_left_alone();
 }
 
 #[test]

@@ -77,8 +77,11 @@ fn the_exit_code_of_a_report_is_its_verdict() {
         assert_eq!(files(&dir.path().join("again")).len(), 6);
         assert_eq!(files(dir.path()), ["again", "r.json"]);
     }
-    let dir = kept(&[("r.json", troubled())]);
+    let dir = kept(&[("r.json", troubled()), ("report.json", good())]);
+    let before = std::fs::read(dir.path().join("report.json")).unwrap();
     let text = said(&bench(dir.path(), &["report", "r.json"]));
+    assert_eq!(files(dir.path()), ["r", "r.json", "report.json"], "what is beside it is another report's");
+    assert_eq!(std::fs::read(dir.path().join("report.json")).unwrap(), before);
     assert!(text.contains("FAIL: offset_commit_behaviour: the ledger does not hold: 1 missing"), "{text}");
     assert!(text.contains("INCONCLUSIVE: latency_under_load: repeat 2: the generator was 1.2 s late"), "{text}");
 }

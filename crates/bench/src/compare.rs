@@ -157,8 +157,8 @@ fn beside(base: &Benchmark, new: &Report, (judged_base, judged_new): &(Judged, J
     let Some(new) = find(new, name) else { return noted(name, Change::Warning, "missing in the new report") };
     let sides = [("new", judged_new, Change::Failure), ("base", judged_base, Change::Warning)];
     for (side, judged, weight) in sides {
-        let ledger = judged.of(name).filter(|one| one.overruled == Some(Overruled::Ledger));
-        if let Some(one) = ledger {
+        let faulty = |one: &&JudgedBenchmark| matches!(one.overruled, Some(Overruled::Ledger | Overruled::Worker));
+        if let Some(one) = judged.of(name).filter(faulty) {
             return noted(name, weight, &format!("not compared: {side}: {}", one.why.join("; ")));
         }
     }

@@ -169,7 +169,9 @@ fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 }
 
 fn look(mut stored: Follower, mut failed: Follower, taken: Option<&SyncSender<Taken>>, shared: &Shared) {
-    while !shared.stop.load(Relaxed) {
+    loop {
+        // What came until the end is looked at, also where nobody waits for it any more.
+        let is_last = shared.stop.load(Relaxed);
         let looked = stored.look().and_then(|stored| Ok((stored, failed.look()?)));
         let (stored, failed) = match looked {
             Ok(rows) => rows,
@@ -179,6 +181,9 @@ fn look(mut stored: Follower, mut failed: Follower, taken: Option<&SyncSender<Ta
             }
         };
         if stored.is_empty() && failed.is_empty() {
+            if is_last {
+                return;
+            }
             std::thread::sleep(EVERY);
             continue;
         }

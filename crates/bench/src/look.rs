@@ -179,6 +179,22 @@ impl Look {
     }
 }
 
+/// Asks the brokers whether they are there.
+///
+/// # Errors
+/// When none answers in time.
+pub async fn reach(brokers: &str) -> Result<(), Failure> {
+    let at = brokers.to_owned();
+    let asked = tokio::task::spawn_blocking(move || {
+        let client: BaseConsumer = ClientConfig::new().set("bootstrap.servers", &at).create()?;
+        client.fetch_metadata(None, ASKED).map(drop)
+    });
+    let answered = asked.await.map_err(|error| Failure::Late(format!("asking the brokers was given up: {error}")))?;
+    answered.map_err(|error| {
+        Failure::Missing(format!("Kafka does not answer at {brokers} within {} s: {error}: check --brokers", ASKED.as_secs()))
+    })
+}
+
 /// Deletes the topics and groups of sources whose names begin so: a broker is slower the more partitions it has, and that of
 /// somebody else is to stay as it was.
 ///
@@ -193,7 +209,10 @@ pub async fn forget(brokers: &str, beginning: &str) -> Result<(), Failure> {
         ClientConfig::new().set("bootstrap.servers", brokers).create().map_err(failed)?;
     let [topics, groups] = [&topics, &groups].map(|names| names.iter().map(String::as_str).collect::<Vec<_>>());
     if !topics.is_empty() {
-        admin.delete_topics(&topics, &AdminOptions::new()).await.map_err(failed)?;
+        let deleted = admin.delete_topics(&topics, &AdminOptions::new()).await.map_err(failed)?;
+        if let Some((topic, code)) = deleted.into_iter().find_map(Result::err) {
+            return Err(Failure::Late(format!("the brokers did not delete {topic}: {code}")));
+        }
     }
     if !groups.is_empty() {
         admin.delete_groups(&groups, &AdminOptions::new()).await.map_err(failed)?;

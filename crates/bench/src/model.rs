@@ -207,6 +207,9 @@ pub struct Repeat {
     pub ledger: Ledger,
     /// Why this run says nothing; empty when it does.
     pub inconclusive: Vec<String>,
+    /// What workers did that no load excuses: ended unasked, or not well when asked. Empty when none did.
+    #[serde(default)]
+    pub broken: Vec<String>,
 }
 
 /// A distribution of times, from an HDR histogram.
@@ -241,6 +244,26 @@ pub struct Process {
     pub rss_mean_bytes: f64,
     /// The most of it (`VmHWM`, or the highest sample where there is none).
     pub rss_peak_bytes: u64,
+}
+
+/// A figure of the workers that ran at the same time: of runs that were put together that of the highest, and of workers that
+/// were started again each generation by itself. `workers` has the number of processes of each role.
+pub fn together(processes: &[Process], workers: &BTreeMap<String, u32>, figure: impl Fn(&Process) -> f64) -> Option<f64> {
+    let mut runs: BTreeMap<&str, BTreeMap<&str, Vec<f64>>> = BTreeMap::new();
+    for process in processes.iter().filter(|process| process.worker) {
+        let run = process.name.split_once('/').map_or("", |(run, _)| run);
+        runs.entry(run).or_default().entry(&process.role).or_default().push(figure(process));
+    }
+    let generation = |role: &str, run: &str, all: usize| match workers.get(role) {
+        Some(count) if run.is_empty() && *count > 0 => *count as usize,
+        _ => all,
+    };
+    let of_role = |run: &str, role: &str, figures: &[f64]| {
+        let sums = figures.chunks(generation(role, run, figures.len())).map(|chunk| chunk.iter().sum());
+        sums.fold(0.0, f64::max)
+    };
+    let sums = runs.iter().map(|(run, roles)| roles.iter().map(|(role, figures)| of_role(run, role, figures)).sum::<f64>());
+    sums.reduce(f64::max)
 }
 
 /// One second of a run.
@@ -319,5 +342,38 @@ impl Distribution {
     /// The time that this share of the values is at most, if the distribution has the share.
     pub fn at(&self, share: f64) -> Option<f64> {
         self.quantiles.iter().find(|(of, _)| (of - share).abs() < 1e-9).map(|(_, seconds)| *seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_those_that_ran_together_are_added() {
+        let process = |name: &str, role: &str, bytes: u64| Process {
+            name: name.to_owned(),
+            role: role.to_owned(),
+            worker: true,
+            cpu_s: 0.0,
+            cpu_mean: 0.0,
+            cpu_peak: 0.0,
+            rss_mean_bytes: 0.0,
+            rss_peak_bytes: bytes,
+        };
+        let sum = |all: &[Process], counts: &[(&str, u32)]| {
+            let counts = counts.iter().map(|(role, count)| ((*role).to_owned(), *count)).collect();
+            together(all, &counts, |one| one.rss_peak_bytes as f64)
+        };
+        let once = [process("ingest-1", "ingest", 1), process("download-1", "download", 2), process("download-2", "download", 4)];
+        assert_eq!(sum(&once, &[("ingest", 1), ("download", 2)]), Some(7.0));
+        assert_eq!(sum(&once, &[("ingest", 1), ("download", 1)]), Some(5.0), "started again, the second has more");
+        let joined = [
+            process("w1/download-1", "download", 3),
+            process("w2/download-1", "download", 2),
+            process("w2/download-2", "download", 2),
+        ];
+        assert_eq!(sum(&joined, &[("download", 2)]), Some(4.0), "one run after the other");
+        assert_eq!(sum(&[], &[]), None);
     }
 }

@@ -9,7 +9,7 @@
 //! 4. Any inconclusive repeat makes the benchmark INCONCLUSIVE, also where a target failed: the load was not what it should
 //!    have been, so its figures say nothing.
 //! 5. A ledger that does not hold makes it FAIL, whatever else is there, inconclusive repeats too: a row that is lost or
-//!    doubled is a fact under any load.
+//!    doubled is a fact under any load. So does a worker that ended unasked, or not well when asked.
 //! 6. A report is as good as the worst of its benchmarks. One that is incomplete, or has none, is INCONCLUSIVE at best.
 //! 7. Budgets are shown with their margin and make no verdict.
 
@@ -79,6 +79,8 @@ pub struct JudgedBenchmark {
 pub enum Overruled {
     /// A ledger does not hold (rule 5).
     Ledger,
+    /// A worker ended unasked, or not well when asked (rule 5).
+    Worker,
     /// A repeat is inconclusive (rule 4).
     Load,
 }
@@ -164,17 +166,14 @@ pub fn judge_benchmark(benchmark: &Benchmark) -> JudgedBenchmark {
     }
     let inconclusive = in_repeats(benchmark, |repeat| repeat.inconclusive.clone());
     let wrong = in_repeats(benchmark, |repeat| faults(&repeat.ledger).into_iter().collect());
-    let overruled = match (inconclusive.is_empty(), wrong.is_empty()) {
-        (_, false) => Some(Overruled::Ledger),
-        (false, true) => Some(Overruled::Load),
-        (true, true) => None,
+    let broken = in_repeats(benchmark, |repeat| repeat.broken.clone());
+    let (overruled, verdict) = match (wrong.is_empty(), broken.is_empty(), inconclusive.is_empty()) {
+        (false, ..) => (Some(Overruled::Ledger), Verdict::Fail),
+        (true, false, _) => (Some(Overruled::Worker), Verdict::Fail),
+        (true, true, false) => (Some(Overruled::Load), Verdict::Inconclusive),
+        (true, true, true) => (None, verdict),
     };
-    let verdict = match overruled {
-        Some(Overruled::Ledger) => Verdict::Fail,
-        Some(Overruled::Load) => Verdict::Inconclusive,
-        None => verdict,
-    };
-    why.splice(0..0, wrong.into_iter().chain(inconclusive));
+    why.splice(0..0, wrong.into_iter().chain(broken).chain(inconclusive));
     JudgedBenchmark { name: benchmark.name.clone(), verdict, why, overruled, targets }
 }
 

@@ -96,6 +96,16 @@ fn an_inconclusive_repeat_outranks_targets_and_a_wrong_ledger_outranks_both() {
 }
 
 #[test]
+fn a_worker_that_broke_fails_whatever_was_measured() {
+    let mut report = throughput(&[2_000.0, 2_000.0]);
+    report.benchmarks[0].repeats[1].inconclusive.push("it broke off".to_owned());
+    report.benchmarks[0].repeats[1].broken.push("record-1 ended unasked".to_owned());
+    let judged = judge(&report);
+    assert_eq!((judged.verdict, judged.benchmarks[0].overruled), (Verdict::Fail, Some(Overruled::Worker)));
+    assert!(judged.benchmarks[0].why[0].contains("repeat 2: record-1 ended unasked"), "{judged:?}");
+}
+
+#[test]
 fn every_fault_of_a_ledger_fails() {
     let faults: [fn(&mut Ledger); 6] =
         [|l| l.doubled = 1, |l| l.missing = 1, |l| l.strange = 1, |l| l.wrong_hash = 1, |l| l.left_over = 1, |l| l.produced += 1];

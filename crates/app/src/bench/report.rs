@@ -19,7 +19,7 @@ pub(super) struct ReportArgs {
     /// The `report.json` of a run, or its directory
     #[arg(value_name = "REPORT")]
     report: PathBuf,
-    /// Where the files go [default: where the report is]
+    /// Where the files go [default: where the report is; of NAME.json the directory NAME beside it]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Print verdicts and conclusions as JSON
@@ -30,7 +30,7 @@ pub(super) struct ReportArgs {
 pub(super) fn run(args: &ReportArgs) -> Result<u8> {
     let report = report::read(&args.report)?;
     let told = Told::of(&report);
-    let written = report::write(&report, args.out.as_deref().unwrap_or_else(|| home(&args.report)))?;
+    let written = report::write(&report, &args.out.clone().unwrap_or_else(|| home(&args.report)))?;
     if args.json {
         let mut found = show::as_json(&told)?;
         found["files"] = written.iter().map(|path| path.display().to_string()).collect();
@@ -42,8 +42,15 @@ pub(super) fn run(args: &ReportArgs) -> Result<u8> {
     Ok(show::code(&report))
 }
 
-/// The directory of a report.
-fn home(report: &Path) -> &Path {
+/// Where a report is at home: its directory; of one that was given a name, a directory of that name beside it, since another
+/// report may have the files beside it.
+fn home(report: &Path) -> PathBuf {
+    if report.is_dir() {
+        return report.to_owned();
+    }
     let parent = report.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if report.is_dir() { report } else { parent }
+    match report.file_stem() {
+        Some(name) if name != "report" => parent.join(name),
+        _ => parent.to_owned(),
+    }
 }

@@ -6,8 +6,8 @@ use super::evidence::{Evidence, highest};
 use super::limits::{Cause, Limit};
 use super::{Advice, Finding, HELPERS, used_up};
 use crate::figures::{Unit, command_line, number};
-use crate::model::{Asker, Report};
-use crate::verdict::{Judged, JudgedBenchmark, JudgedTarget, Verdict};
+use crate::model::{Asker, Benchmark, Report, together};
+use crate::verdict::{Judged, JudgedBenchmark, JudgedTarget, Overruled, Verdict};
 
 type Limits = [(String, Limit)];
 
@@ -205,14 +205,15 @@ pub(super) fn vertical(report: &Report, seen: &[Evidence<'_>]) -> Advice {
 }
 
 fn memory(report: &Report) -> String {
-    let sums = report.benchmarks.iter().flat_map(|one| &one.repeats).map(|repeat| {
-        let workers = repeat.processes.iter().filter(|process| process.worker);
-        workers.map(|process| process.rss_peak_bytes).sum::<u64>()
-    });
-    let most = sums.max().unwrap_or(0) as f64;
+    let of = |benchmark: &Benchmark| {
+        let sums = benchmark.repeats.iter().map(|one| together(&one.processes, &benchmark.workers, |p| p.rss_peak_bytes as f64));
+        sums.flatten().fold(0.0, f64::max)
+    };
+    let most = report.benchmarks.iter().map(of).fold(0.0, f64::max);
     let all = report.environment.memory_bytes.max(1) as f64;
+    let then = if most / all < 0.5 { ": more of it does not help" } else { "" };
     format!(
-        "Memory: all workers together took at most {}, {} of the machine's {}: more of it does not help.",
+        "Memory: all workers that ran together took at most {}, {} of the machine's {}{then}.",
         Unit::Bytes.show(most),
         Unit::Share.show(most / all),
         Unit::Bytes.show(all)
@@ -257,9 +258,9 @@ pub(super) fn immediate(report: &Report, judged: &Judged, limits: &Limits) -> Ve
 fn deal_with(one: &JudgedBenchmark, limits: &Limits) -> Advice {
     let limit =
         limits.iter().find(|(name, _)| *name == one.name).map(|(_, limit)| limit).filter(|limit| limit.cause != Cause::Schedule);
-    let ledger = one.why.iter().any(|why| why.contains("ledger"));
+    let faulty = matches!(one.overruled, Some(Overruled::Ledger | Overruled::Worker));
     let (then, more) = match (one.verdict, limit) {
-        (Verdict::Fail, _) if ledger => ("This is a fault, not slowness: keep its data and report it".to_owned(), vec![]),
+        (Verdict::Fail, _) if faulty => ("This is a fault, not slowness: keep its data and report it".to_owned(), vec![]),
         (Verdict::Inconclusive, _) => ("Run it again on a calmer machine, or with the load from another one".to_owned(), vec![]),
         (_, Some(limit)) => {
             (format!("Limited by {}: {}", limit.words(), mitigation(&limit.stage, limit.cause)), limit.rules.clone())

@@ -1,7 +1,7 @@
 //! The figures of a benchmark that every form of the report shows.
 
 use crate::figures::{Unit, median, percent, split_workers};
-use crate::model::{Asker, Benchmark, Distribution, Good, Process, Repeat, Target};
+use crate::model::{Asker, Benchmark, Distribution, Good, Process, Repeat, Target, together};
 use crate::verdict::{JudgedBenchmark, JudgedTarget, Overruled, Spread};
 
 /// A target as it is written, such as `≥ 1,000/s`.
@@ -20,6 +20,7 @@ pub fn shown_verdict(one: &JudgedBenchmark, judged: &JudgedTarget) -> &'static s
         (_, None) => "–",
         (None, Some(own)) => own.word(),
         (Some(Overruled::Ledger), _) => "FAIL (ledger)",
+        (Some(Overruled::Worker), _) => "FAIL (worker)",
         (Some(Overruled::Load), _) => "INCONCLUSIVE",
     }
 }
@@ -137,9 +138,9 @@ pub(super) fn worst_worker(benchmark: &Benchmark, figure: impl Fn(&Process) -> f
     over(benchmark, |repeat| workers(repeat).map(&figure).reduce(f64::max))
 }
 
-/// A figure of all workers together.
+/// A figure of all workers together that ran at the same time.
 pub(super) fn all_workers(benchmark: &Benchmark, figure: impl Fn(&Process) -> f64) -> Option<Spread> {
-    over(benchmark, |repeat| workers(repeat).map(&figure).reduce(|a, b| a + b))
+    over(benchmark, |repeat| together(&repeat.processes, &benchmark.workers, &figure))
 }
 
 fn workers(repeat: &Repeat) -> impl Iterator<Item = &Process> {

@@ -23,6 +23,8 @@ const SPARE: u64 = 512 << 20;
 const WORKER: u64 = 128 << 20;
 const BROKER: u64 = 768 << 20;
 const REST: u64 = 256 << 20;
+/// What the harness remembers of each row of a run, while it grows and is copied once.
+const OF_A_ROW: u64 = 48;
 
 /// Where a run puts what it makes.
 pub(super) struct Spots<'a> {
@@ -86,10 +88,14 @@ fn disk(spot: &Path, wanted: Room) -> Result<(), Failure> {
 }
 
 fn memory(chosen: &[&Spec], options: &Options) -> Result<(), Failure> {
-    let processes = |spec: &&Spec| spec.workers(options.tier).values().sum::<u32>();
+    let processes = |spec: &&Spec| match options.log {
+        LogKind::Kafka => spec.workers(options.tier).values().sum::<u32>(),
+        LogKind::Embedded => 1,
+    };
     let most = u64::from(chosen.iter().map(processes).max().unwrap_or(0));
+    let rows = chosen.iter().map(|spec| drive::messages(spec, options)).max().unwrap_or(0) * OF_A_ROW;
     let broker = if options.log == LogKind::Kafka && options.brokers.is_none() { BROKER } else { 0 };
-    let need = most * WORKER + broker + REST;
+    let need = most * WORKER + broker + REST + rows;
     match proc::memory_free_bytes() {
         Some(free) if free < need => Err(Failure::Missing(format!(
             "{} MB of memory are free, and {} MB may be needed by {most} workers and what they work with: end other programs, or take fewer benchmarks",

@@ -9,7 +9,7 @@
 //! | `drain_s` | from the intended time of the last message to the last row |
 //! | `recovery_s` | a backlog: the time of the measured part; a kill: the longest pause of a partition since |
 //! | `rss_peak_bytes`, `cpu_mean`, `cpu_peak` | of the worker that has the most |
-//! | `rss_sum_peak_bytes`, `rss_chain_peak_bytes` | the sum of the workers' peaks; the same of ingest, download and record |
+//! | `rss_sum_peak_bytes`, `rss_chain_peak_bytes` | the sum of the peaks of the workers that ran together; the same of ingest, download and record |
 //! | `helpers_share` | what generator, origin and reader took of all cores |
 
 use std::collections::{BTreeMap, HashMap};
@@ -22,7 +22,7 @@ use crate::failure::Failure;
 use crate::follow::Arrival;
 use crate::generator::Load;
 use crate::look::{Records, key};
-use crate::model::{Distribution, Generator, Ledger, Process, Repeat};
+use crate::model::{Distribution, Generator, Ledger, Process, Repeat, together};
 use crate::origin::Stats;
 use crate::proc;
 use crate::sampler::Seen;
@@ -74,14 +74,15 @@ pub(super) async fn repeat(session: Session<'_>, spec: &Spec, course: Course) ->
     let (seen, arrivals) = (session.sampler.seen(), session.follow.arrivals());
     let (latency, topics) = (session.follow.accounts(|accounts| accounts.latency()), topics(&session, &course).await?);
     let complaints = session.complaints.clone();
-    let ledger = session.close(spec.load.of).await?;
+    let workers = spec.workers(context.options.tier);
+    let (ledger, broken) = session.close(spec.load.of).await?;
     let mut metrics = BTreeMap::new();
     let mut add = |found: Vec<(&str, Option<f64>)>| {
         metrics.extend(found.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     };
     add(rates(spec, &course, &arrivals));
     add(latencies(latency.as_ref()));
-    add(used(&seen.processes));
+    add(used(&seen.processes, &workers));
     add(counted(&course, &ledger));
     add(machine(&seen, course.duration_s()));
     add(vec![("recovery_s", recovery(spec, &course, &topics))]);
@@ -102,6 +103,7 @@ pub(super) async fn repeat(session: Session<'_>, spec: &Spec, course: Course) ->
         metrics,
         ledger,
         inconclusive,
+        broken,
     })
 }
 
@@ -163,16 +165,17 @@ fn latencies(latency: Option<&Distribution>) -> Vec<(&'static str, Option<f64>)>
     ]
 }
 
-fn used(processes: &[Process]) -> Vec<(&'static str, Option<f64>)> {
+fn used(processes: &[Process], counts: &BTreeMap<String, u32>) -> Vec<(&'static str, Option<f64>)> {
     let workers: Vec<&Process> = processes.iter().filter(|process| process.worker).collect();
     let most = |of: fn(&Process) -> f64| Some(workers.iter().map(|process| of(process)).fold(0.0, f64::max));
-    let sum = |of: fn(&Process) -> f64| Some(workers.iter().map(|process| of(process)).sum());
-    let of_chain = workers.iter().filter(|process| matches!(process.role.as_str(), "ingest" | "download" | "record" | "all"));
+    let sum = |of: fn(&Process) -> f64| together(processes, counts, of);
+    let is_of_chain = |process: &Process| matches!(process.role.as_str(), "ingest" | "download" | "record" | "all");
+    let of_chain = |process: &Process| if is_of_chain(process) { process.rss_peak_bytes as f64 } else { 0.0 };
     vec![
         ("rss_peak_bytes", most(|process| process.rss_peak_bytes as f64)),
         ("rss_mean_bytes", most(|process| process.rss_mean_bytes)),
         ("rss_sum_peak_bytes", sum(|process| process.rss_peak_bytes as f64)),
-        ("rss_chain_peak_bytes", Some(of_chain.map(|process| process.rss_peak_bytes as f64).sum())),
+        ("rss_chain_peak_bytes", together(processes, counts, of_chain)),
         ("cpu_mean", most(|process| process.cpu_mean)),
         ("cpu_peak", most(|process| process.cpu_peak)),
         ("cpu_sum_mean", sum(|process| process.cpu_mean)),

@@ -117,6 +117,7 @@ impl Context<'_> {
 #[must_use]
 #[derive(Debug)]
 pub struct Leftovers {
+    work: PathBuf,
     store: PathBuf,
     tables: PathBuf,
     /// What the names of all that is ours begin with.
@@ -132,7 +133,7 @@ impl Leftovers {
             let Leftovers { store, tables, id, .. } = &self;
             let (store, tables) = (store.display(), tables.display());
             news.progress(&format!(
-                "A ledger does not hold: the files and tables stay below {store} and {tables}, in directories that begin with {id}"
+                "A ledger does not hold, or a worker broke: the files and tables stay below {store} and {tables}, in directories that begin with {id}"
             ));
         } else {
             news.progress("Removing the files and tables of the runs");
@@ -146,11 +147,12 @@ impl Drop for Leftovers {
         if self.evidence {
             return;
         }
-        for directory in [&self.store, &self.tables] {
+        // Of a run's own directory the embedded log; what its workers said stays.
+        for (directory, part) in [(&self.store, None), (&self.tables, None), (&self.work, Some("log"))] {
             let ours = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&self.id));
             let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
             for path in entries.map(|entry| entry.path()).filter(ours) {
-                let _ = std::fs::remove_dir_all(path);
+                let _ = std::fs::remove_dir_all(part.map_or(path.clone(), |part| path.join(part)));
             }
         }
     }
@@ -176,6 +178,12 @@ pub async fn run(options: &Options, news: &dyn News, stop: &CancellationToken) -
     if chosen.iter().any(|spec| spec.scale(options.tier) < 1.0) {
         news.progress("Loads are scaled down in the tier fast; --tier full has them whole");
     }
+    if let Some(brokers) = &options.brokers {
+        tokio::select! {
+            reached = look::reach(brokers) => reached?,
+            () = stop.cancelled() => {}
+        }
+    }
     let mut broker = broker(options, &out.join(WORK), news, stop).await?;
     let log = match options.log {
         LogKind::Embedded => LogAt::Embedded,
@@ -186,11 +194,12 @@ pub async fn run(options: &Options, news: &dyn News, stop: &CancellationToken) -
     };
     let places = Places { work: out.join(WORK), store, tables, log };
     let context = Context { options, broker_pid: broker.as_ref().map(Broker::pid), news, id: id(), next: Cell::new(0), places };
-    let (store, tables) = (context.places.store.clone(), context.places.tables.clone());
-    let mut leftovers = Leftovers { store, tables, id: context.id.clone(), evidence: false };
+    let Places { work, store, tables, .. } = context.places.clone();
+    let mut leftovers = Leftovers { work, store, tables, id: context.id.clone(), evidence: false };
     let mut report = begun(&context);
     let ran = all(&context, &chosen, &mut report, broker.as_mut(), stop).await;
-    leftovers.evidence = !report.benchmarks.iter().flat_map(|benchmark| &benchmark.repeats).all(|repeat| repeat.ledger.holds());
+    let is_sound = |repeat: &Repeat| repeat.ledger.holds() && repeat.broken.is_empty();
+    leftovers.evidence = !report.benchmarks.iter().flat_map(|benchmark| &benchmark.repeats).all(is_sound);
     // What a run that broke off or was stopped has left on others' brokers.
     if let (Some(brokers), false) = (&options.brokers, leftovers.evidence)
         && let Err(failure) = look::forget(brokers, &context.id).await
@@ -396,6 +405,7 @@ pub(crate) fn nothing(why: String) -> Repeat {
         generator: None,
         ledger: Default::default(),
         inconclusive: vec![why],
+        broken: Vec::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::tier;
 use crate::analysis::steps;
 use crate::figures::{Unit, number};
-use crate::model::{Asker, Benchmark, Distribution, Target};
+use crate::model::{Asker, Benchmark, Distribution, Repeat, Target};
 use crate::report::Told;
 use crate::report::catalogue::{Block, CHAPTERS, Line, block};
 use crate::report::escape::{block as fenced, code, markdown as text, sentence};
@@ -69,15 +69,25 @@ fn measured(told: &Told<'_>, one: &Benchmark, heading: &str, lines: &[Line]) -> 
         format!("**Limited by**: {}: {} _(rule {})_", sentence(&limit.words()), sentence(&limit.figures), limit.rules.join(", "))
     }));
     parts.push(format!("**Ledger**: {}", text(&ledger(one))));
-    parts.extend(inconclusive(one));
+    parts.extend(each("Broken", one, |repeat| &repeat.broken));
+    parts.extend(each("Inconclusive", one, |repeat| &repeat.inconclusive));
     parts.extend(table_of_stages(one));
     parts.extend(table_of_roles(one));
     parts.join("\n\n")
 }
 
-fn inconclusive(one: &Benchmark) -> Option<String> {
-    let each: Vec<&str> = one.repeats.iter().flat_map(|repeat| repeat.inconclusive.iter().map(String::as_str)).collect();
-    (!each.is_empty()).then(|| format!("**Inconclusive**: {}", text(&each.join("; "))))
+fn each(what: &str, one: &Benchmark, of: fn(&Repeat) -> &Vec<String>) -> Option<String> {
+    let each: Vec<&str> = one.repeats.iter().flat_map(|repeat| of(repeat).iter().map(String::as_str)).collect();
+    (!each.is_empty()).then(|| format!("**{what}**: {}", text(&each.join("; "))))
+}
+
+/// Messages of which each has a row: those that were sent, without what is missing.
+fn processed(one: &Benchmark) -> String {
+    let count = |repeat: &Repeat| {
+        let sent = repeat.generator.as_ref().map_or(one.load.messages, |generator| generator.sent);
+        (repeat.ledger.produced > 0).then(|| sent.saturating_sub(repeat.ledger.missing) as f64)
+    };
+    shown_or_not(Unit::Count, over(one, count))
 }
 
 /// The time that messages spent in each stage, in the order in which they come through.
@@ -120,8 +130,8 @@ fn table_of_roles(one: &Benchmark) -> Option<String> {
 fn said(one: &Benchmark, line: Line) -> String {
     let asked = |metric: &str| asked(one, &[metric]);
     match line {
-        Line::Messages(label, "") => format!("{label}: {}", number(one.load.messages as f64)),
-        Line::Messages(label, unit) => format!("{label}: {} {unit}", number(one.load.messages as f64)),
+        Line::Messages(label, "") => format!("{label}: {}", processed(one)),
+        Line::Messages(label, unit) => format!("{label}: {} {unit}", processed(one)),
         Line::Time => format!(
             "Processing Time: {}",
             shown_or_not(Unit::Seconds, over(one, |repeat| Some(repeat.duration_s).filter(|time| *time > 0.0)))

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{chain, course, opened, seconds, stage};
 use crate::failure::Failure;
-use crate::model::{Ledger, Mark, Process, Repeat, Sample};
+use crate::model::{Generator, Ledger, Mark, Process, Repeat, Sample};
 use crate::run::session::WARM_UP;
 use crate::run::{Context, metrics, scale};
 use crate::suite::{Role, Spec, scaled};
@@ -40,9 +40,12 @@ pub(super) async fn groups(context: &Context<'_>, spec: &Spec, groups: &[(u32, u
         parts.push((*count, chain::with(context, spec, &workers, messages).await?));
     }
     let mut repeat = joined(parts);
-    let spreads = repeat.metrics.iter().filter(|(name, _)| name.starts_with("partition_spread_w")).map(|(_, value)| *value);
-    let spread = spreads.fold(0.0, f64::max);
-    repeat.metrics.insert("partition_spread".to_owned(), spread);
+    // Of each, or it was not measured.
+    let of = |(count, _): &(u32, u64)| repeat.metrics.get(&format!("partition_spread_w{count}")).copied();
+    let spreads: Option<Vec<f64>> = groups.iter().map(of).collect();
+    let spread = spreads.and_then(|spreads| spreads.into_iter().reduce(f64::max));
+    repeat.metrics.remove("partition_spread");
+    repeat.metrics.extend(spread.map(|spread| ("partition_spread".to_owned(), spread)));
     Ok(repeat)
 }
 
@@ -121,7 +124,11 @@ fn joined(parts: Vec<(u32, Repeat)>) -> Repeat {
             *of_all = if metrics::is_sum(&metric) { *of_all + value } else { of_all.max(value) };
         }
         whole.inconclusive.extend(part.inconclusive);
-        whole.generator = part.generator.or(whole.generator);
+        whole.broken.extend(part.broken);
+        // The stages' times and the schedule are those of the last part, the messages those of all.
+        whole.stage_latency = part.stage_latency;
+        let before = whole.generator.map_or(0, |generator| generator.sent);
+        whole.generator = part.generator.map(|generator| Generator { sent: generator.sent + before, ..generator });
         whole.ledger = sum(&whole.ledger, &part.ledger);
         whole.warm_up_s += part.warm_up_s;
         whole.duration_s += part.duration_s;

@@ -35,7 +35,10 @@ pub(super) async fn one(context: &Context<'_>, spec: &Spec) -> Repeat {
         Drive::Scaling(_) => many::scaling(context, spec).await,
         Drive::Groups(groups) => many::groups(context, spec, groups).await,
     };
-    ran.unwrap_or_else(|failure| nothing(failure.to_string()))
+    ran.unwrap_or_else(|failure| match failure {
+        died @ Failure::Died { .. } => Repeat { broken: vec![died.to_string()], ..nothing("it broke off".to_owned()) },
+        failure => nothing(failure.to_string()),
+    })
 }
 
 /// The load of one run.

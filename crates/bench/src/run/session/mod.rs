@@ -55,6 +55,8 @@ pub(crate) struct Session<'a> {
     begun: bool,
     /// What was seen to go wrong, beside what the accounts say.
     pub(super) complaints: Vec<String>,
+    /// What workers said that did not end well when asked.
+    pub(super) broken: Vec<String>,
 }
 
 /// A load on its way.
@@ -120,6 +122,7 @@ impl<'a> Session<'a> {
             run,
             begun: false,
             complaints: Vec::new(),
+            broken: Vec::new(),
         };
         session.watch_helpers();
         Ok(session)
@@ -308,13 +311,14 @@ impl<'a> Session<'a> {
         self.workers.iter().for_each(|worker| worker.signal(Signal::TERM));
         for worker in std::mem::take(&mut self.workers) {
             if let Err(failure) = worker.ended().await {
-                self.complain(failure.to_string());
+                self.context.news.progress(&format!("  {failure}"));
+                self.broken.push(failure.to_string());
             }
         }
     }
 
     /// Ends everything and makes the accounts.
-    pub(super) async fn close(mut self, of: Of) -> Result<Ledger, Failure> {
+    pub(super) async fn close(mut self, of: Of) -> Result<(Ledger, Vec<String>), Failure> {
         self.stop_workers().await;
         let attachments = self.world.table("attachments");
         if self.context.options.fault == Some(Fault::DoubleRow) {
@@ -335,10 +339,10 @@ impl<'a> Session<'a> {
         };
         let joined = tokio::task::spawn_blocking(accounted).await;
         let ledger = joined.unwrap_or_else(|error| Err(Failure::Late(format!("the accounts could not be made: {error}"))))?;
-        if ledger.holds() {
+        if ledger.holds() && self.broken.is_empty() {
             forget_topics(&log, &source).await;
         }
-        Ok(ledger)
+        Ok((ledger, self.broken))
     }
 }
 
