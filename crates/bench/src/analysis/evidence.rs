@@ -20,6 +20,8 @@ pub struct Evidence<'a> {
     pub cores: f64,
     /// Messages a second.
     pub throughput_per_s: f64,
+    /// The same over the whole measured part: of runs that were put together the former is that of the fastest.
+    pub mean_per_s: f64,
     /// Whether the measured part is too short for samples of a second: then nothing is said of queues and of the machine.
     pub short: bool,
     /// Messages before each stage that somebody works on, the mean over the measured part.
@@ -56,6 +58,7 @@ impl<'a> Evidence<'a> {
             short,
             cores: f64::from(report.environment.cores.max(1)),
             throughput_per_s,
+            mean_per_s: mean_rate(benchmark).unwrap_or(throughput_per_s),
             lag: medians(benchmark.repeats.iter().filter(seen).map(mean_lag))
                 .into_iter()
                 .filter(|(stage, _)| works(benchmark, stage))
@@ -105,6 +108,13 @@ pub(super) fn throughput(benchmark: &Benchmark) -> Option<f64> {
     let ran = benchmark.repeats.iter().filter(|repeat| repeat.duration_s > 0.0);
     let measured = Spread::of_metric(benchmark, "throughput_per_s").map(|spread| spread.median);
     measured.or_else(|| median(ran.map(counted).collect()))
+}
+
+/// Messages divided by the time, of runs that were put together.
+fn mean_rate(benchmark: &Benchmark) -> Option<f64> {
+    let joined = benchmark.repeats.iter().filter(|repeat| repeat.processes.iter().any(|one| one.name.contains('/')));
+    let rates = joined.filter(|repeat| repeat.duration_s > 0.0).map(|repeat| benchmark.load.messages as f64 / repeat.duration_s);
+    median(rates.collect())
 }
 
 fn processes(benchmark: &Benchmark) -> impl Iterator<Item = &Process> {

@@ -82,7 +82,7 @@ pub(super) fn limit(seen: &Evidence<'_>) -> Limit {
 /// The stage before which a queue stands, by Q1 or Q2.
 fn standing<'a>(seen: &'a Evidence<'_>) -> Option<(&'a str, String, &'static str)> {
     let (stage, lag) = highest(&seen.lag)?;
-    let wait_s = lag / seen.throughput_per_s.max(1e-9);
+    let wait_s = lag / seen.mean_per_s.max(1e-9);
     let share = lag / seen.benchmark.load.messages.max(1) as f64;
     let paced = seen.benchmark.load.rate_per_s.is_some();
     let stands = if paced { wait_s >= STANDING_S } else { share >= STANDING_SHARE };
@@ -90,7 +90,7 @@ fn standing<'a>(seen: &'a Evidence<'_>) -> Option<(&'a str, String, &'static str
         "{} messages wait before it on average, {} at {}",
         number(lag),
         Unit::Seconds.show(wait_s),
-        Unit::PerSecond.show(seen.throughput_per_s)
+        Unit::PerSecond.show(seen.mean_per_s)
     );
     stands.then_some((stage, figures, if paced { "Q2" } else { "Q1" }))
 }
