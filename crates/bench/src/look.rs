@@ -16,6 +16,7 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::types::RDKafkaErrorCode as Code;
 
 use crate::failure::Failure;
 use crate::world::{GROUP_PREFIX, LogAt, World};
@@ -208,14 +209,17 @@ pub async fn forget(brokers: &str, beginning: &str) -> Result<(), Failure> {
     let admin: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", brokers).create().map_err(failed)?;
     let [topics, groups] = [&topics, &groups].map(|names| names.iter().map(String::as_str).collect::<Vec<_>>());
+    if !groups.is_empty() {
+        // A group that still has members stays until the brokers forget it.
+        admin.delete_groups(&groups, &AdminOptions::new()).await.map_err(failed)?;
+    }
     if !topics.is_empty() {
         let deleted = admin.delete_topics(&topics, &AdminOptions::new()).await.map_err(failed)?;
-        if let Some((topic, code)) = deleted.into_iter().find_map(Result::err) {
+        // Metadata may show for a moment what is gone already.
+        let is_there = |(_, code): &(String, Code)| *code != Code::UnknownTopicOrPartition;
+        if let Some((topic, code)) = deleted.into_iter().filter_map(Result::err).find(is_there) {
             return Err(Failure::Late(format!("the brokers did not delete {topic}: {code}")));
         }
-    }
-    if !groups.is_empty() {
-        admin.delete_groups(&groups, &AdminOptions::new()).await.map_err(failed)?;
     }
     Ok(())
 }

@@ -60,7 +60,7 @@ pub const SUITE: &[Spec] = &[
         drive: Drive::Stage(Role::Ingest),
         cast: EACH,
         targets: &[at_least("throughput_per_s", 1_000.0), RSS_BUDGET],
-        place: Place::Short(0.5),
+        place: Place::Short(1.0),
     },
     Spec {
         name: "download_worker_throughput",

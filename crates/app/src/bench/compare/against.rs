@@ -13,7 +13,7 @@ use longshore_bench::report;
 use longshore_bench::run::{self, News, Options};
 use tokio_util::sync::CancellationToken;
 
-use super::{TurnsArgs, other};
+use super::{TierName, TurnsArgs, other};
 use crate::bench::run::{Told, failed, stamped};
 use crate::fetch::{Stop, raise_open_files};
 use crate::voice::Voice;
@@ -70,7 +70,8 @@ fn options(names: &[String], args: &TurnsArgs, this: &Path, tested: &Path, out: 
         store: args.store.clone(),
         tables: args.tables.clone(),
         log: args.log.into(),
-        repeats: Some(1),
+        // The rounds are repeats already, but in the fast tier, which repeats nothing without need.
+        repeats: if matches!(args.tier, TierName::Fast) { None } else { Some(1) },
         soak: args.soak,
         binary: Binary { harness: this.to_owned(), tested: tested.to_owned() },
         command: std::env::args().collect(),
