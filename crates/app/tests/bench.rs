@@ -165,13 +165,13 @@ fn a_small_run_measures_everything_it_says() {
     }
     assert!(report.command.iter().any(|word| word == "--scale"), "{:?}", report.command);
     let (ingest, chain) = (&report.benchmarks[0], &report.benchmarks[1]);
-    assert!((ingest.load.scale - 0.1).abs() < 1e-9 && ingest.load.messages == 1_000, "{:?}", ingest.load);
+    assert!((ingest.load.scale - 0.2).abs() < 1e-9 && ingest.load.messages == 2_000, "{:?}", ingest.load);
     for repeat in ingest.repeats.iter().chain(&chain.repeats) {
         assert!(repeat.ledger.holds(), "{:?}; {finished:?}", repeat.ledger);
         assert!(repeat.ledger.objects_checked > 0 && repeat.warm_up_s > 0.0 && repeat.duration_s > 0.0, "{repeat:?}");
     }
     assert_eq!((ingest.repeats.len(), chain.repeats.len()), (2, 2));
-    assert_eq!(ingest.repeats[0].ledger.stored, 1_000 + 300, "what came before is in the ledger too");
+    assert_eq!(ingest.repeats[0].ledger.stored, 2_000 + 300, "what came before is in the ledger too");
     assert!(ingest.repeats[0].metrics["throughput_per_s"] > 100.0, "{:?}", ingest.repeats[0].metrics);
     let repeat = &chain.repeats[0];
     assert_eq!(repeat.ledger.stored, 200 + 300);
