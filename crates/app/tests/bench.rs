@@ -16,7 +16,7 @@ use longshore_bench::verdict::{Verdict, judge};
 use longshore_sim::services::kafka::shared;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// A directory for the suite.
 struct Bench {
@@ -79,27 +79,20 @@ impl Bench {
         std::fs::read_dir(self.out().join("files")).unwrap().next().is_some()
     }
 
-    /// Processes that name this directory, or work in it.
-    fn processes(&self) -> Vec<String> {
+    /// Processes that name this directory, or work in it: their ids, commands and places.
+    fn running(&self) -> Vec<(Pid, String)> {
         let root = self.root.path().to_str().unwrap();
-        let lines = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+        let all = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+            let pid = Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)?;
             let line = std::fs::read(entry.path().join("cmdline")).ok()?;
             let place = std::fs::read_link(entry.path().join("cwd")).unwrap_or_default();
-            Some(format!("{} in {}", String::from_utf8_lossy(&line).replace('\0', " "), place.display()))
+            Some((pid, format!("{} in {}", String::from_utf8_lossy(&line).replace('\0', " "), place.display())))
         });
-        lines.filter(|line| line.contains(root)).collect()
+        all.filter(|(_, line)| line.contains(root)).collect()
     }
 
-    /// The processes of this directory whose command has this in it.
-    fn pids(&self, with: &str) -> Vec<rustix::process::Pid> {
-        let root = self.root.path().to_str().unwrap();
-        let entries = std::fs::read_dir("/proc").unwrap().flatten();
-        let pids = entries.filter_map(|entry| {
-            let line = String::from_utf8_lossy(&std::fs::read(entry.path().join("cmdline")).ok()?).replace('\0', " ");
-            let pid = entry.file_name().to_str()?.parse().ok()?;
-            (line.contains(root) && line.contains(with)).then(|| rustix::process::Pid::from_raw(pid)).flatten()
-        });
-        pids.collect()
+    fn processes(&self) -> Vec<String> {
+        self.running().into_iter().map(|(_, line)| line).collect()
     }
 
     /// Nothing that was started in this directory runs any more, or soon.
@@ -276,8 +269,8 @@ fn brokers_that_do_not_answer_are_named_before_anything_is_measured() {
 fn a_worker_that_dies_fails_its_benchmark_and_its_data_stay() {
     let bench = Bench::new();
     let child = under_way(&bench, &["--brokers", shared().address()]);
-    let record = bench.pids(" --role record");
-    record.iter().for_each(|pid| rustix::process::kill_process(*pid, Signal::KILL).unwrap());
+    let record = bench.running().into_iter().filter(|(_, line)| line.contains(" --role record"));
+    record.for_each(|(pid, _)| kill_process(pid, Signal::KILL).unwrap());
     assert_eq!(ended(child), Some(3));
     let report = bench.report();
     let judged = judge(&report);

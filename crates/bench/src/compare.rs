@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::figures::{Unit, percent, split_workers};
 use crate::model::{Benchmark, Load, Report};
-use crate::verdict::{Judged, JudgedBenchmark, Overruled, Spread, judge};
+use crate::verdict::{Judged, JudgedBenchmark, Spread, judge};
 
 /// What is concluded; later ones are worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -157,8 +157,7 @@ fn beside(base: &Benchmark, new: &Report, (judged_base, judged_new): &(Judged, J
     let Some(new) = find(new, name) else { return noted(name, Change::Warning, "missing in the new report") };
     let sides = [("new", judged_new, Change::Failure), ("base", judged_base, Change::Warning)];
     for (side, judged, weight) in sides {
-        let faulty = |one: &&JudgedBenchmark| matches!(one.overruled, Some(Overruled::Ledger | Overruled::Worker));
-        if let Some(one) = judged.of(name).filter(faulty) {
+        if let Some(one) = judged.of(name).filter(|one| one.is_faulty()) {
             return noted(name, weight, &format!("not compared: {side}: {}", one.why.join("; ")));
         }
     }

@@ -246,23 +246,26 @@ pub struct Process {
     pub rss_peak_bytes: u64,
 }
 
+impl Process {
+    /// The run that it belongs to, where several were put together: their processes are named `RUN/NAME`.
+    pub fn run(&self) -> Option<&str> {
+        self.name.split_once('/').map(|(run, _)| run)
+    }
+}
+
 /// A figure of the workers that ran at the same time: of runs that were put together that of the highest, and of workers that
 /// were started again each generation by itself. `workers` has the number of processes of each role.
 pub fn together(processes: &[Process], workers: &BTreeMap<String, u32>, figure: impl Fn(&Process) -> f64) -> Option<f64> {
-    let mut runs: BTreeMap<&str, BTreeMap<&str, Vec<f64>>> = BTreeMap::new();
+    let mut runs: BTreeMap<Option<&str>, BTreeMap<&str, Vec<f64>>> = BTreeMap::new();
     for process in processes.iter().filter(|process| process.worker) {
-        let run = process.name.split_once('/').map_or("", |(run, _)| run);
-        runs.entry(run).or_default().entry(&process.role).or_default().push(figure(process));
+        runs.entry(process.run()).or_default().entry(&process.role).or_default().push(figure(process));
     }
-    let generation = |role: &str, run: &str, all: usize| match workers.get(role) {
-        Some(count) if run.is_empty() && *count > 0 => *count as usize,
-        _ => all,
+    let of_role = |run: Option<&str>, role: &str, figures: &[f64]| {
+        let generation =
+            workers.get(role).filter(|count| run.is_none() && **count > 0).map_or(figures.len(), |count| *count as usize);
+        figures.chunks(generation).map(|chunk| chunk.iter().sum()).fold(0.0, f64::max)
     };
-    let of_role = |run: &str, role: &str, figures: &[f64]| {
-        let sums = figures.chunks(generation(role, run, figures.len())).map(|chunk| chunk.iter().sum());
-        sums.fold(0.0, f64::max)
-    };
-    let sums = runs.iter().map(|(run, roles)| roles.iter().map(|(role, figures)| of_role(run, role, figures)).sum::<f64>());
+    let sums = runs.iter().map(|(run, roles)| roles.iter().map(|(role, figures)| of_role(*run, role, figures)).sum::<f64>());
     sums.reduce(f64::max)
 }
 

@@ -134,6 +134,13 @@ impl Judged {
     }
 }
 
+impl JudgedBenchmark {
+    /// Whether a fault decided, and not a figure (rule 5).
+    pub fn is_faulty(&self) -> bool {
+        matches!(self.overruled, Some(Overruled::Ledger | Overruled::Worker))
+    }
+}
+
 /// Judges a report by the rules of this module.
 pub fn judge(report: &Report) -> Judged {
     let benchmarks: Vec<JudgedBenchmark> = report.benchmarks.iter().map(judge_benchmark).collect();

@@ -7,7 +7,7 @@ use super::limits::{Cause, Limit};
 use super::{Advice, Finding, HELPERS, used_up};
 use crate::figures::{Unit, command_line, number};
 use crate::model::{Asker, Benchmark, Report, together};
-use crate::verdict::{Judged, JudgedBenchmark, JudgedTarget, Overruled, Verdict};
+use crate::verdict::{Judged, JudgedBenchmark, JudgedTarget, Verdict};
 
 type Limits = [(String, Limit)];
 
@@ -258,9 +258,10 @@ pub(super) fn immediate(report: &Report, judged: &Judged, limits: &Limits) -> Ve
 fn deal_with(one: &JudgedBenchmark, limits: &Limits) -> Advice {
     let limit =
         limits.iter().find(|(name, _)| *name == one.name).map(|(_, limit)| limit).filter(|limit| limit.cause != Cause::Schedule);
-    let faulty = matches!(one.overruled, Some(Overruled::Ledger | Overruled::Worker));
     let (then, more) = match (one.verdict, limit) {
-        (Verdict::Fail, _) if faulty => ("This is a fault, not slowness: keep its data and report it".to_owned(), vec![]),
+        (Verdict::Fail, _) if one.is_faulty() => {
+            ("This is a fault, not slowness: keep its data and report it".to_owned(), vec![])
+        }
         (Verdict::Inconclusive, _) => ("Run it again on a calmer machine, or with the load from another one".to_owned(), vec![]),
         (_, Some(limit)) => {
             (format!("Limited by {}: {}", limit.words(), mitigation(&limit.stage, limit.cause)), limit.rules.clone())

@@ -58,7 +58,7 @@ impl<'a> Evidence<'a> {
             short,
             cores: f64::from(report.environment.cores.max(1)),
             throughput_per_s,
-            mean_per_s: mean_rate(benchmark).unwrap_or(throughput_per_s),
+            mean_per_s: counted(benchmark, is_joined).unwrap_or(throughput_per_s),
             lag: medians(benchmark.repeats.iter().filter(seen).map(mean_lag))
                 .into_iter()
                 .filter(|(stage, _)| works(benchmark, stage))
@@ -104,17 +104,19 @@ pub(super) fn highest(of: &BTreeMap<String, f64>) -> Option<(&str, f64)> {
 
 /// The median throughput: as measured, else messages divided by the time.
 pub(super) fn throughput(benchmark: &Benchmark) -> Option<f64> {
-    let counted = |repeat: &Repeat| benchmark.load.messages as f64 / repeat.duration_s;
-    let ran = benchmark.repeats.iter().filter(|repeat| repeat.duration_s > 0.0);
     let measured = Spread::of_metric(benchmark, "throughput_per_s").map(|spread| spread.median);
-    measured.or_else(|| median(ran.map(counted).collect()))
+    measured.or_else(|| counted(benchmark, |_| true))
 }
 
-/// Messages divided by the time, of runs that were put together.
-fn mean_rate(benchmark: &Benchmark) -> Option<f64> {
-    let joined = benchmark.repeats.iter().filter(|repeat| repeat.processes.iter().any(|one| one.name.contains('/')));
-    let rates = joined.filter(|repeat| repeat.duration_s > 0.0).map(|repeat| benchmark.load.messages as f64 / repeat.duration_s);
-    median(rates.collect())
+/// The median of messages divided by the time, of these repeats.
+fn counted(benchmark: &Benchmark, of: impl Fn(&Repeat) -> bool) -> Option<f64> {
+    let ran = benchmark.repeats.iter().filter(|repeat| repeat.duration_s > 0.0 && of(repeat));
+    median(ran.map(|repeat| benchmark.load.messages as f64 / repeat.duration_s).collect())
+}
+
+/// Whether several runs were put together.
+fn is_joined(repeat: &Repeat) -> bool {
+    repeat.processes.iter().any(|process| process.run().is_some())
 }
 
 fn processes(benchmark: &Benchmark) -> impl Iterator<Item = &Process> {

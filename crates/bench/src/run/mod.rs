@@ -117,9 +117,7 @@ impl Context<'_> {
 #[must_use]
 #[derive(Debug)]
 pub struct Leftovers {
-    work: PathBuf,
-    store: PathBuf,
-    tables: PathBuf,
+    places: Places,
     /// What the names of all that is ours begin with.
     id: String,
     /// Whether they are needed to see what went wrong.
@@ -130,7 +128,7 @@ impl Leftovers {
     /// Removes them, and says so before; or says that they stay.
     pub fn remove(self, news: &dyn News) {
         if self.evidence {
-            let Leftovers { store, tables, id, .. } = &self;
+            let Leftovers { places: Places { store, tables, .. }, id, .. } = &self;
             let (store, tables) = (store.display(), tables.display());
             news.progress(&format!(
                 "A ledger does not hold, or a worker broke: the files and tables stay below {store} and {tables}, in directories that begin with {id}"
@@ -148,7 +146,8 @@ impl Drop for Leftovers {
             return;
         }
         // Of a run's own directory the embedded log; what its workers said stays.
-        for (directory, part) in [(&self.store, None), (&self.tables, None), (&self.work, Some("log"))] {
+        let Places { work, store, tables, .. } = &self.places;
+        for (directory, part) in [(store, None), (tables, None), (work, Some("log"))] {
             let ours = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&self.id));
             let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
             for path in entries.map(|entry| entry.path()).filter(ours) {
@@ -194,8 +193,7 @@ pub async fn run(options: &Options, news: &dyn News, stop: &CancellationToken) -
     };
     let places = Places { work: out.join(WORK), store, tables, log };
     let context = Context { options, broker_pid: broker.as_ref().map(Broker::pid), news, id: id(), next: Cell::new(0), places };
-    let Places { work, store, tables, .. } = context.places.clone();
-    let mut leftovers = Leftovers { work, store, tables, id: context.id.clone(), evidence: false };
+    let mut leftovers = Leftovers { places: context.places.clone(), id: context.id.clone(), evidence: false };
     let mut report = begun(&context);
     let ran = all(&context, &chosen, &mut report, broker.as_mut(), stop).await;
     let is_sound = |repeat: &Repeat| repeat.ledger.holds() && repeat.broken.is_empty();
